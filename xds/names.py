@@ -100,6 +100,19 @@ def external(namespace: str, name: str, port: int) -> str:
     return SEPARATOR.join(("x", namespace, name, str(port)))
 
 
+def outside(host: str, port: int) -> str:
+    """Cluster of a host outside the mesh that no object names: ``x||host|port``.
+
+    Dots would break statistics tags: ``.`` becomes ``_``, and ``_`` becomes ``__``.
+    """
+    return external("", host.replace("_", "__").replace(".", "_"), port)
+
+
+def refused_host(authority: str) -> str:
+    """Virtual host that answers for an authority which leads nowhere: ``n|authority``."""
+    return SEPARATOR.join(("n", authority))
+
+
 def routes(namespace: str, service: str, port: int) -> str:
     """Route configuration of a Service port: ``r|ns|svc|port``."""
     return SEPARATOR.join(("r", namespace, service, str(port)))

@@ -70,6 +70,17 @@ PODS_BY_ADDRESS = Index("pods by address", PODS, lambda row: row.addresses)
 PODS_BY_LABEL = Index(
     "pods by label", PODS, lambda row: label_buckets(row.key.namespace, row.labels)
 )
+SERVICES_BY_NAME = Index(
+    "services by name", SERVICES, lambda row: ((row.key.namespace, row.key.name),)
+)
+"""Namespace sameness: the same (namespace, name) of all clusters, the local one among them."""
+SERVICES_BY_NAMESPACE = Index(
+    "services by namespace", SERVICES, lambda row: ((row.key.namespace,),)
+)
+"""For the nearest name in an error text; no hot query reads it."""
+MESH_CONFIGS_BY_NAME = Index(
+    "mesh configs by name", MESH_CONFIGS, lambda row: ((row.key.namespace, row.key.name),)
+)
 SERVICES_BY_ADDRESS = Index("services by address", SERVICES, lambda row: row.cluster_ips)
 SERVICES_BY_SELECTOR = Index(
     "services by selector",
