@@ -1,0 +1,77 @@
+"""Learnt sets: kept across a kill, aged out after a week, never in the way of traffic."""
+
+from pathlib import Path
+
+from controlplane.durable import StateError
+from controlplane.rollout.learnt import KEEP_SECONDS, Learnt, Owner, Reference
+
+WEB = Owner("shop", "web")
+REVIEWS = Reference("shop", "reviews", 80)
+LEDGER = Reference("shop", "ledger", 9000)
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def opened(directory: Path, clock: Time) -> tuple[Learnt, list[StateError]]:
+    errors: list[StateError] = []
+    learnt = Learnt(directory, clock, errors.append)
+    learnt.load()
+    return learnt, errors
+
+
+def test_an_entry_stands_on_disk_as_soon_as_it_is_learnt(tmp_path: Path) -> None:
+    clock = Time()
+    learnt, errors = opened(tmp_path, clock)
+    learnt.learn(WEB, REVIEWS)
+    again, _ = opened(tmp_path, clock)
+    assert again.of(WEB) == (REVIEWS,)
+    assert errors == []
+
+
+def test_a_torn_line_loses_nothing_else(tmp_path: Path) -> None:
+    clock = Time()
+    learnt, _ = opened(tmp_path, clock)
+    learnt.learn(WEB, REVIEWS)
+    with (tmp_path / "shop" / "web.jsonl").open("ab") as file:
+        file.write(b'{"service":"shop/led')
+    learnt.learn(WEB, LEDGER)
+    again, _ = opened(tmp_path, clock)
+    assert again.of(WEB) == (LEDGER, REVIEWS)
+
+
+def test_what_no_stream_held_for_a_week_is_dropped(tmp_path: Path) -> None:
+    clock = Time()
+    learnt, _ = opened(tmp_path, clock)
+    learnt.learn(WEB, REVIEWS)
+    learnt.learn(WEB, LEDGER)
+    clock.now += KEEP_SECONDS - 1
+    learnt.held(WEB, [REVIEWS])
+    clock.now += 2
+    learnt.compact()
+    again, _ = opened(tmp_path, clock)
+    assert again.of(WEB) == (REVIEWS,)
+
+
+def test_a_refusing_disk_is_reported_and_the_entry_kept_in_memory(tmp_path: Path) -> None:
+    clock = Time()
+    (tmp_path / "shop").write_text("a file where the directory belongs")
+    learnt, errors = opened(tmp_path, clock)
+    learnt.learn(WEB, REVIEWS)
+    assert len(errors) == 1
+    assert learnt.of(WEB) == (REVIEWS,)
+    (tmp_path / "shop").unlink()
+    learnt.compact()
+    again, _ = opened(tmp_path, clock)
+    assert again.of(WEB) == (REVIEWS,)
+
+
+def test_a_name_that_is_no_dns_name_never_becomes_a_path(tmp_path: Path) -> None:
+    learnt, _ = opened(tmp_path, Time())
+    learnt.learn(Owner("shop", "../../escape"), REVIEWS)
+    assert list(tmp_path.rglob("*")) == []
