@@ -1,0 +1,30 @@
+"""Time as a parameter: what reads a clock takes a `Clock`, so that a test can move it.
+
+Two clocks that may disagree. `now` is the time of day, which certificates and tokens are written
+in and which an operator or NTP may set; `monotonic` only ever goes forward and decides when
+something is due.
+"""
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where now comes from."""
+
+    def now(self) -> datetime:
+        """The time of day, aware, in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary point; never set back, never jumps with the time of day."""
+
+
+class SystemClock:
+    """`Clock` of the operating system."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()

@@ -1,0 +1,55 @@
+"""Issue a leaf: a P-256 key made in memory for one stream, and its certificate.
+
+Profile: SPIFFE X509-SVID, https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md: one
+URI SAN with the id (critical, since the subject is empty: RFC 5280 4.2.1.6), cA false, key usage
+digitalSignature critical, extended key usage for both sides of a connection (section 4).
+"""
+
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from controlplane.identity.ca import Authority
+from controlplane.identity.certificate import builder, end_entity_usage, issued_by, pem, sign
+from controlplane.identity.keys import key_to_pem, make_key
+from controlplane.identity.rotate import validity
+from controlplane.identity.slots import LeafVersion
+from xds import names
+from xds.ir.secret import LeafSecret
+
+
+def issue(
+    authority: Authority, spiffe_id: str, now: datetime, lifetime: timedelta
+) -> tuple[LeafSecret, LeafVersion]:
+    """A fresh leaf for `spiffe_id`, valid for `lifetime` from `now` at most: never longer than the
+    authority itself. About 0.2 ms. The key exists nowhere but in the result."""
+    key = make_key()
+    not_before, not_after = validity(now, lifetime)
+    not_after = min(not_after, authority.not_after)
+    certificate = sign(
+        builder(key.public_key(), not_before, not_after)
+        .subject_name(x509.Name([]))
+        .issuer_name(authority.certificate.subject)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(spiffe_id)]), critical=True
+        )
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(end_entity_usage(), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage(
+                [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+            ),
+            critical=False,
+        )
+        .add_extension(issued_by(authority.key), critical=False),
+        authority.key,
+    )
+    version = LeafVersion(authority.key_id, certificate.serial_number, not_before, not_after)
+    secret = LeafSecret(
+        name=names.IDENTITY_SECRET,
+        chain=pem(certificate),
+        key=key_to_pem(key),
+        version=str(version),
+    )
+    return secret, version
