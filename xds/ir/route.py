@@ -42,7 +42,7 @@ class Match:
     headers: tuple[ValueMatch, ...] = ()
     query: tuple[ValueMatch, ...] = ()
     method: str = ""
-    """``CONNECT`` is Envoy's connect_matcher: such a request has no path, so ``path`` is not read."""
+    """``CONNECT`` is Envoy's connect_matcher: it has no path, so ``path`` is not read."""
     share: int | None = None
     """Parts per million of the requests that match; the others go on to the next route
     (runtime_fraction). Gateway API: the share of a backend that does not exist gets a 500."""
