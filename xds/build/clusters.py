@@ -1,0 +1,111 @@
+"""Clusters (envoy.config.cluster.v3.Cluster)."""
+
+from typing import Final
+
+from envoy_data_plane.envoy.config.cluster.v3 import (
+    Cluster,
+    ClusterDiscoveryType,
+    ClusterEdsClusterConfig,
+    ClusterTransportSocketMatch,
+)
+from envoy_data_plane.envoy.config.endpoint.v3 import (
+    ClusterLoadAssignment,
+    Endpoint,
+    LbEndpoint,
+    LocalityLbEndpoints,
+)
+
+from xds import types
+from xds.build import tls
+from xds.build.balancing import LAST_RESORT, balancing, breakers, outliers
+from xds.build.config import ADS, address, struct
+from xds.build.protocols import keepalive, upstream_options
+from xds.ir import cluster as ir
+from xds.wire.encode import encode
+from xds.wire.resource import Resource, make
+
+TLS_MATCH: Final = "tls"
+"""Key of the endpoint metadata ``envoy.transport_socket_match`` that selects mutual TLS."""
+TLS_VALUE: Final = "mtls"
+
+
+def cluster(source: ir.Cluster) -> Resource:
+    """Build one cluster; its name and version are those of the resource."""
+    match source:
+        case ir.EdsCluster():
+            message = _eds(source)
+        case ir.StaticCluster():
+            message = _static(source)
+        case ir.DnsCluster():
+            message = _dns(source)
+    return make(types.CLUSTER, source.name, encode(message))
+
+
+def asked_cluster(name: str, host: str, port: int) -> Resource:
+    """The answer to a name asked for on demand: the loop listener at ``host``:``port``, in the
+    protocol of the client. ``name`` is used as it was asked, whatever it is."""
+    return cluster(ir.StaticCluster(name, host, port, ir.Wire.AS_CLIENT))
+
+
+def _eds(source: ir.EdsCluster) -> Cluster:
+    return Cluster(
+        name=source.name,
+        type=ClusterDiscoveryType.EDS,
+        eds_cluster_config=ClusterEdsClusterConfig(eds_config=ADS, service_name=source.endpoints),
+        connect_timeout=source.connection.connect_timeout,
+        circuit_breakers=breakers(source.breakers),
+        outlier_detection=outliers(source.outliers),
+        load_balancing_policy=balancing(source.balancing),
+        common_lb_config=LAST_RESORT,
+        transport_socket_matches=_sockets(source.tls),
+        typed_extension_protocol_options=upstream_options(source.wire, source.connection),
+        upstream_connection_options=keepalive(source.connection),
+    )
+
+
+def _sockets(upstream: ir.UpstreamTls | None) -> list[ClusterTransportSocketMatch]:
+    """Mutual TLS to endpoints marked so, plain text to the rest; the first match counts."""
+    if upstream is None:
+        return []
+    return [
+        ClusterTransportSocketMatch(
+            name="mtls",
+            match=struct({TLS_MATCH: TLS_VALUE}),
+            transport_socket=tls.upstream(upstream),
+        ),
+        ClusterTransportSocketMatch(name="plain", match=struct({}), transport_socket=tls.PLAIN),
+    ]
+
+
+def _static(source: ir.StaticCluster) -> Cluster:
+    return Cluster(
+        name=source.name,
+        type=ClusterDiscoveryType.STATIC,
+        connect_timeout=source.connection.connect_timeout,
+        load_assignment=_fixed(source.name, source.address, source.port),
+        circuit_breakers=breakers(source.breakers),
+        typed_extension_protocol_options=upstream_options(source.wire, source.connection),
+        upstream_connection_options=keepalive(source.connection),
+    )
+
+
+def _dns(source: ir.DnsCluster) -> Cluster:
+    return Cluster(
+        name=source.name,
+        type=ClusterDiscoveryType.STRICT_DNS,
+        connect_timeout=source.connection.connect_timeout,
+        load_assignment=_fixed(source.name, source.host, source.port),
+        respect_dns_ttl=True,
+        typed_extension_protocol_options=upstream_options(source.wire, source.connection),
+        upstream_connection_options=keepalive(source.connection),
+    )
+
+
+def _fixed(name: str, host: str, port: int) -> ClusterLoadAssignment:
+    """One endpoint, or none when ``host`` is empty: then every request is refused with UH."""
+    if not host:
+        return ClusterLoadAssignment(cluster_name=name)
+    only = LbEndpoint(endpoint=Endpoint(address=address(host, port)))
+    return ClusterLoadAssignment(
+        cluster_name=name, endpoints=[LocalityLbEndpoints(lb_endpoints=[only])]
+    )
