@@ -43,6 +43,10 @@ TABLES = {
 """Tables by Kubernetes kind."""
 
 
+MESH_BUCKET: tuple[str, ...] = ("*",)
+"""Bucket of what applies to the whole mesh; no namespace can have this name."""
+
+
 def selector_bucket(namespace: str, pairs: Labels) -> tuple[str, ...]:
     """The one bucket of a conjunction of labels: (namespace, key, value) of the pair preferred by
     the policy alone (app.kubernetes.io/name, app, then the first by name), or (namespace,)."""
@@ -110,13 +114,11 @@ def _policy_buckets(
 ) -> tuple[tuple[str, ...], ...]:
     if row.spec.target_refs:
         return tuple({(row.key.namespace, ref.kind, ref.name) for ref in row.spec.target_refs})
-    return (("mesh",),) if row.key.namespace == ROOT_NAMESPACE else ((row.key.namespace,),)
+    return (MESH_BUCKET,) if row.key.namespace == ROOT_NAMESPACE else ((row.key.namespace,),)
 
 
 ROOT_NAMESPACE = "plait-system"
-TRAFFIC_POLICIES_BY_TARGET = Index(
-    "traffic policies by target", TRAFFIC_POLICIES, _policy_buckets
-)
+TRAFFIC_POLICIES_BY_TARGET = Index("traffic policies by target", TRAFFIC_POLICIES, _policy_buckets)
 ROUTE_POLICIES_BY_TARGET = Index("route policies by target", ROUTE_POLICIES, _policy_buckets)
 MUTUAL_TLS_BY_SELECTOR = Index(
     "mutual tls by selector",
@@ -124,6 +126,6 @@ MUTUAL_TLS_BY_SELECTOR = Index(
     lambda row: (
         (selector_bucket(row.key.namespace, tuple(sorted(row.spec.selector.match_labels.items()))))
         if row.spec.selector and row.spec.selector.match_labels
-        else (("mesh",) if row.key.namespace == ROOT_NAMESPACE else (row.key.namespace,)),
+        else (MESH_BUCKET if row.key.namespace == ROOT_NAMESPACE else (row.key.namespace,)),
     ),
 )
