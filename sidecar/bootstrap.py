@@ -1,0 +1,238 @@
+"""The one JSON file that a stock Envoy starts with. Pure: a workload in, a dict out.
+
+It says who the sidecar is, where the control plane is and how to trust it; all the rest comes over
+the one delta ADS stream. Messages: envoy.config.bootstrap.v3.Bootstrap and what it refers to. No
+secret stands in it: the token and the roots are files beside it, which Envoy watches (`files`).
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sidecar import stats
+from xds import names, versions
+
+MAX_SOCKET_PATH: Final = 107
+"""Bytes of a Unix socket's path on Linux (sockaddr_un), without the final zero."""
+
+BOOTSTRAP_FILE: Final = "bootstrap.json"
+SDS_FILE: Final = "token-sds.yaml"
+CREDENTIAL_DIRECTORY: Final = "token"
+CREDENTIAL_FILE: Final = "token"
+ROOTS_DIRECTORY: Final = "roots"
+ROOTS_FILE: Final = "roots.pem"
+ADMIN_SOCKET: Final = "admin.sock"
+
+_TYPE: Final = "type.googleapis.com/envoy."
+_FOREVER: Final = "0s"
+"""initial_fetch_timeout: never start half configured."""
+
+
+class BootstrapError(ValueError):
+    """A sidecar that cannot be described; the text says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """One workload's Envoy."""
+
+    cluster: str
+    namespace: str
+    pod: str
+    owner: str
+    """Workload that owns the pod; Envoy calls it the node's cluster."""
+    host: str
+    """The control plane's xDS listener: an address or a DNS name."""
+    port: int
+    directory: Path
+    """Where `SidecarFiles` puts the files, as Envoy will see it."""
+    server_name: str = ""
+    """Name or address that the control plane's certificate must hold; default: `host`."""
+    capture: str = "proxy"
+
+    @property
+    def node_id(self) -> str:
+        """``<cluster>/<namespace>/<pod>``, which the token must match."""
+        return f"{self.cluster}/{self.namespace}/{self.pod}"
+
+
+def bootstrap(sidecar: Sidecar) -> dict[str, Any]:
+    """The bootstrap as JSON-ready data. Raises `BootstrapError`."""
+    if not sidecar.directory.is_absolute():
+        raise BootstrapError(f"{sidecar.directory} is relative; Envoy needs an absolute directory")
+    admin = sidecar.directory / ADMIN_SOCKET
+    if len(str(admin).encode()) > MAX_SOCKET_PATH:
+        raise BootstrapError(
+            f"{admin} is longer than {MAX_SOCKET_PATH} bytes, the most that a Unix socket may have;"
+            " choose a shorter directory"
+        )
+    return {
+        "node": {
+            "id": sidecar.node_id,
+            "cluster": sidecar.owner,
+            "metadata": {"capture": sidecar.capture, "v": versions.BOOTSTRAP},
+        },
+        # 0600: whoever opens it can read the configuration and stop the sidecar.
+        "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}},
+        "cluster_manager": {"local_cluster_name": names.LOCAL_CLUSTER},
+        "dynamic_resources": {
+            "ads_config": _ads(),
+            "cds_config": _over_ads(_FOREVER),
+            "lds_config": _over_ads(_FOREVER),
+        },
+        "static_resources": {"clusters": [_control_plane(sidecar), _local()]},
+        "stats_config": {"stats_matcher": stats.matcher()},
+    }
+
+
+def token_sds(directory: Path) -> dict[str, Any]:
+    """The file that tells Envoy where its token is.
+
+    A secret written into the bootstrap itself is not read again when the file changes; one that
+    comes by SDS from a file, with a watched directory, is.
+    """
+    token = directory / CREDENTIAL_DIRECTORY
+    return {
+        "resources": [
+            {
+                "@type": f"{_TYPE}extensions.transport_sockets.tls.v3.Secret",
+                "name": "token",
+                "generic_secret": {
+                    "secret": {
+                        "filename": str(token / CREDENTIAL_FILE),
+                        "watched_directory": {"path": str(token)},
+                    }
+                },
+            }
+        ]
+    }
+
+
+def _over_ads(timeout: str | None = None) -> dict[str, Any]:
+    source: dict[str, Any] = {"ads": {}, "resource_api_version": "V3"}
+    return source | ({"initial_fetch_timeout": timeout} if timeout else {})
+
+
+def _ads() -> dict[str, Any]:
+    return {
+        "api_type": "DELTA_GRPC",
+        "transport_api_version": "V3",
+        # The node is 61 KB (its list of extensions): once a stream is enough.
+        "set_node_on_first_message_only": True,
+        "grpc_services": [
+            {
+                "envoy_grpc": {
+                    "cluster_name": names.XDS_CLUSTER,
+                    "retry_policy": {
+                        "retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}
+                    },
+                }
+            }
+        ],
+    }
+
+
+def _local() -> dict[str, Any]:
+    # For zone-aware balancing. Envoy refuses to start when the cluster that it is told to be in is
+    # not a static one; its endpoints are always answered, possibly with none.
+    return {
+        "name": names.LOCAL_CLUSTER,
+        "type": "EDS",
+        "connect_timeout": "1s",
+        "eds_cluster_config": {"eds_config": _over_ads()},
+    }
+
+
+def _control_plane(sidecar: Sidecar) -> dict[str, Any]:
+    address = {"socket_address": {"address": sidecar.host, "port_value": sidecar.port}}
+    return {
+        "name": names.XDS_CLUSTER,
+        "type": "STATIC" if _is_address(sidecar.host) else "STRICT_DNS",
+        "connect_timeout": "2s",
+        "load_assignment": {
+            "cluster_name": names.XDS_CLUSTER,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+        "transport_socket": {
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": _tls(sidecar),
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{_TYPE}extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {
+                    "http2_protocol_options": {
+                        # A control plane that vanished without a word is noticed within 15 s.
+                        "connection_keepalive": {"interval": "10s", "timeout": "5s"}
+                    }
+                },
+                "http_filters": [_token_filter(sidecar.directory), _CODEC],
+            }
+        },
+    }
+
+
+_CODEC: Final[dict[str, Any]] = {
+    "name": "codec",
+    "typed_config": {"@type": f"{_TYPE}extensions.filters.http.upstream_codec.v3.UpstreamCodec"},
+}
+
+
+def _token_filter(directory: Path) -> dict[str, Any]:
+    source = {
+        "path_config_source": {"path": str(directory / SDS_FILE)},
+        "resource_api_version": "V3",
+    }
+    return {
+        "name": "token",
+        "typed_config": {
+            "@type": f"{_TYPE}extensions.filters.http.credential_injector.v3.CredentialInjector",
+            "overwrite": True,
+            "credential": {
+                "name": "generic",
+                "typed_config": {
+                    "@type": f"{_TYPE}extensions.http.injected_credentials.generic.v3.Generic",
+                    "header_value_prefix": "Bearer ",
+                    "credential": {"name": "token", "sds_config": source},
+                },
+            },
+        },
+    }
+
+
+def _tls(sidecar: Sidecar) -> dict[str, Any]:
+    name = sidecar.server_name or sidecar.host
+    roots = sidecar.directory / ROOTS_DIRECTORY
+    is_address = _is_address(name)
+    tls: dict[str, Any] = {
+        "@type": f"{_TYPE}extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "common_tls_context": {
+            "tls_params": {
+                "tls_minimum_protocol_version": "TLSv1_3",
+                "tls_maximum_protocol_version": "TLSv1_3",
+            },
+            "alpn_protocols": ["h2"],
+            "validation_context": {
+                "trusted_ca": {
+                    "filename": str(roots / ROOTS_FILE),
+                    "watched_directory": {"path": str(roots)},
+                },
+                "match_typed_subject_alt_names": [
+                    {
+                        "san_type": "IP_ADDRESS" if is_address else "DNS",
+                        "matcher": {"exact": name},
+                    }
+                ],
+            },
+        },
+    }
+    return tls if is_address else tls | {"sni": name}
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,118 @@
+"""The files beside a sidecar's bootstrap, laid out so that a running Envoy sees their renewal.
+
+    DIR/                   0700
+      bootstrap.json       what Envoy starts with
+      token-sds.yaml       where the token is
+      token/token          the bearer token of the control-plane stream
+      roots/roots.pem      what the control plane's certificate is verified against
+      admin.sock           made by Envoy
+
+``token/`` and ``roots/`` are as Kubernetes lays out its volumes: the name is a link through
+``..data``, which a rename replaces, because that rename is the event that Envoy watches for. All
+files are 0600.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sidecar import bootstrap as layout
+from sidecar.bootstrap import Sidecar, bootstrap, token_sds
+
+DIR_MODE: Final = 0o700
+FILE_MODE: Final = 0o600
+DATA: Final = "..data"
+VERSIONS: Final = ("..1", "..2")
+"""The content that ``..data`` points to, and the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarFiles:
+    """The files of one sidecar. OSError passes through: it names the file and the reason."""
+
+    directory: Path
+
+    @property
+    def bootstrap(self) -> Path:
+        return self.directory / layout.BOOTSTRAP_FILE
+
+    @property
+    def admin(self) -> Path:
+        return self.directory / layout.ADMIN_SOCKET
+
+    @property
+    def token(self) -> Path:
+        return self.directory / layout.CREDENTIAL_DIRECTORY / layout.CREDENTIAL_FILE
+
+    @property
+    def roots(self) -> Path:
+        return self.directory / layout.ROOTS_DIRECTORY / layout.ROOTS_FILE
+
+    def write(self, sidecar: Sidecar, token: str, roots: bytes) -> Path:
+        """Write everything for `sidecar`; the path for ``envoy -c``. `token` is the bare JWT and
+        `roots` PEM text. Raises `BootstrapError` when `sidecar` cannot be described."""
+        configuration = bootstrap(sidecar)
+        _make(self.directory)
+        self.renew_token(token)
+        self.renew_roots(roots)
+        _replace(self.directory / layout.SDS_FILE, _json(token_sds(sidecar.directory)))
+        _replace(self.bootstrap, _json(configuration))
+        return self.bootstrap
+
+    def renew_token(self, token: str) -> None:
+        """Replace the token; a running Envoy presents it at its next stream."""
+        # encode(), because the text of a token that prints as [redacted] is meant here
+        _swap(self.token.parent, self.token.name, token.encode())
+
+    def renew_roots(self, roots: bytes) -> None:
+        """Replace the roots that the control plane is verified against."""
+        _swap(self.roots.parent, self.roots.name, roots)
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    # JSON is YAML too, so the .yaml file needs no other writer.
+    return json.dumps(value, indent=1).encode() + b"\n"
+
+
+def _make(directory: Path) -> None:
+    directory.mkdir(mode=DIR_MODE, parents=True, exist_ok=True)
+    directory.chmod(DIR_MODE)
+
+
+def _create(path: Path, data: bytes) -> None:
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, FILE_MODE), "wb") as file:
+        os.fchmod(file.fileno(), FILE_MODE)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    _create(temporary, data)
+    temporary.replace(path)
+
+
+def _swap(directory: Path, name: str, data: bytes) -> None:
+    """Put `data` behind ``directory/name`` by replacing the link ``..data`` in one rename."""
+    _make(directory)
+    old = os.readlink(directory / DATA) if (directory / DATA).is_symlink() else ""
+    version = VERSIONS[1] if old == VERSIONS[0] else VERSIONS[0]
+    target = directory / version
+    shutil.rmtree(target, ignore_errors=True)  # left by a crash before the rename
+    _make(target)
+    _create(target / name, data)
+    link = directory / "..data_new"
+    link.unlink(missing_ok=True)
+    link.symlink_to(version)
+    link.replace(directory / DATA)
+    if not (directory / name).is_symlink():
+        link.symlink_to(f"{DATA}/{name}")
+        link.replace(directory / name)
+    if old in VERSIONS and old != version:
+        shutil.rmtree(directory / old, ignore_errors=True)
