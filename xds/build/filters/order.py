@@ -1,0 +1,33 @@
+"""The one order of HTTP filters, with the reason for each place.
+
+A filter sees a request before all filters that stand below it. A connection manager takes the
+filters whose ``build`` gives one for it, in this order.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpFilter
+
+from xds.build.filters import alpn, on_demand, router
+from xds.ir.listener import Http
+
+
+class Place(NamedTuple):
+    """``build`` gives the filter, or ``None`` where it does not belong."""
+
+    build: Callable[[Http], HttpFilter | None]
+    reason: str
+
+
+ORDER: Final = (
+    Place(on_demand.build, "first, for it may hold the request and choose its route anew"),
+    Place(alpn.build, "after on_demand, because it reads the cluster of the final route"),
+    Place(router.build, "last: it ends the chain"),
+)
+
+
+def http_filters(source: Http) -> list[HttpFilter]:
+    """The filters of one connection manager, in order."""
+    built = (place.build(source) for place in ORDER)
+    return [each for each in built if each is not None]
