@@ -95,7 +95,6 @@ def _dns(source: ir.DnsCluster) -> Cluster:
         type=ClusterDiscoveryType.STRICT_DNS,
         connect_timeout=source.connection.connect_timeout,
         load_assignment=_fixed(source.name, source.host, source.port),
-        respect_dns_ttl=True,
         typed_extension_protocol_options=upstream_options(source.wire, source.connection),
         upstream_connection_options=keepalive(source.connection),
     )

@@ -1,7 +1,7 @@
 """set_filter_state: tells the peer's sidecar, by ALPN, what the client spoke.
 
-The filter state ``envoy.network.application_protocols`` names the ALPN of the upstream connection of
-this request, so one cluster serves clients of HTTP/1.1 and of HTTP/2. A cluster ``m|`` speaks
+The filter state ``envoy.network.application_protocols`` names the ALPN of the upstream connection
+of this request, so one cluster serves clients of HTTP/1.1 and of HTTP/2. A cluster ``m|`` speaks
 HTTP/1.1 on the wire and says so. Sources: envoy.extensions.filters.http.set_filter_state.v3.Config,
 https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes
 """
