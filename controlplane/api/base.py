@@ -1,7 +1,13 @@
-"""What every API model shares: frozen, camelCase on the wire, unknown fields left to the decoder."""
+"""What every API model shares: frozen, camelCase on the wire, unknown fields left to the decoder.
 
+Bounds stand on every string and list, because the API server estimates the cost of a CEL rule from
+them. Defaults are in the descriptions and in our code, never in the CRD: the API server would write
+them into stored objects, and a policy that sets a field could not be told from one that does not.
+"""
+
+import re
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
@@ -12,7 +18,7 @@ GATEWAY_GROUP = "gateway.networking.k8s.io"
 
 
 class Model(BaseModel):
-    """Base of all specs. Instances are frozen and hashable; sequences are tuples."""
+    """Base of all specs. Instances are frozen; sequences are tuples."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -22,6 +28,41 @@ class Model(BaseModel):
         use_attribute_docstrings=True,
     )
 
+    UNREAD: ClassVar[frozenset[str]] = frozenset()
+    """Fields of the kind that Plait has no use for: skipped in silence, with all below them."""
+    UNSUPPORTED: ClassVar[frozenset[str]] = frozenset()
+    """Fields of the kind that would change traffic and that Plait does not carry out: warned."""
+
+
+def rule(expression: str, message: str, field: str = "") -> dict[str, str]:
+    """One entry of ``x-kubernetes-validations``: CEL over ``self``, and what to tell the user.
+
+    ``message`` is a problem and, after its first full stop, the remedy. ``field`` is the JSON path
+    (``.weights``) below ``self`` that is at fault. Libraries: standard, strings, math, optional.
+    """
+    entry = {"rule": expression, "message": message}
+    return entry | {"fieldPath": field} if field else entry
+
+
+def rules(*entries: dict[str, str]) -> ConfigDict:
+    """A model configuration that carries CEL rules into the schema."""
+    listed: list[Any] = list(entries)
+    return ConfigDict(json_schema_extra={"x-kubernetes-validations": listed})
+
+
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+Name = Annotated[str, Field(min_length=1, max_length=253, pattern=NAME_PATTERN)]
+"""An object's name (RFC 1123 subdomain)."""
+Label = Annotated[
+    str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+]
+"""A namespace's or Service's name (RFC 1123 label)."""
+Text = Annotated[str, Field(max_length=253)]
+"""A short text: a kind, a group, a section's name."""
+HeaderName = Annotated[
+    str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_|~`]+$")
+]
+"""A header's name (RFC 9110 token)."""
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 DURATION_PATTERN = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
@@ -29,15 +70,13 @@ DURATION_PATTERN = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
 
 
 def parse_duration(value: Any) -> Any:
-    """Parse a GEP-2257 duration into a timedelta; other values pass through to pydantic.
+    """Parse a GEP-2257 duration into a timedelta; a timedelta passes through.
 
-    Raises ValueError with an example when the text is no duration.
+    Raises ValueError with an example when ``value`` is no duration.
     """
-    import re
-
-    if not isinstance(value, str):
+    if isinstance(value, timedelta):
         return value
-    if not re.fullmatch(DURATION_PATTERN, value):
+    if not isinstance(value, str) or not re.fullmatch(DURATION_PATTERN, value):
         raise ValueError(f"{value!r} is not a duration; write for example 250ms, 10s or 1h30m")
     parts = re.findall(r"([0-9]+)(ms|h|m|s)", value)
     return timedelta(seconds=sum(int(n) * _UNITS[u] for n, u in parts))
@@ -57,7 +96,7 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
-    Field(json_schema_extra={"type": "string", "pattern": DURATION_PATTERN}),
+    Field(json_schema_extra={"type": "string", "pattern": DURATION_PATTERN, "maxLength": 32}),
 ]
 
 
@@ -81,17 +120,25 @@ class Meta(Model):
 class TargetRef(Model):
     """A destination that a policy applies to, in the policy's own namespace."""
 
-    group: str = ""
-    """API group of the target; empty for the core group (Service)."""
-    kind: str = "Service"
-    """Kind of the target: Service or HTTPRoute."""
-    name: str
+    group: Text = ""
+    """API group of the target; empty for the core group (Service). Default: empty."""
+    kind: Text = "Service"
+    """Kind of the target: Service or HTTPRoute. Default: Service."""
+    name: Name
     """Name of the target."""
-    section_name: str | None = None
+    section_name: Text | None = None
     """A port name or number of a Service, or a rule name of an HTTPRoute."""
+
+
+LabelValue = Annotated[str, Field(max_length=63)]
 
 
 class Selector(Model):
     """Selects pods of the object's namespace by labels; all pairs must match."""
 
-    match_labels: dict[str, str] = Field(default_factory=dict)
+    UNSUPPORTED: ClassVar[frozenset[str]] = frozenset({"matchExpressions"})
+
+    match_labels: Annotated[dict[str, LabelValue], Field(max_length=64)] = Field(
+        default_factory=dict
+    )
+    """Labels that a pod must have, each with exactly this value."""

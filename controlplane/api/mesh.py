@@ -5,7 +5,20 @@ from typing import Annotated
 
 from pydantic import Field
 
-from controlplane.api.base import Duration, Model, Selector, parse_duration
+from controlplane.api.base import Duration, Model, Selector, parse_duration, rule, rules
+
+Domain = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+    ),
+]
+AddressRange = Annotated[
+    str, Field(min_length=1, max_length=43, pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")
+]
+"""CIDR notation, IPv4 or IPv6."""
 
 
 class OutsidePolicy(StrEnum):
@@ -14,32 +27,63 @@ class OutsidePolicy(StrEnum):
 
 
 class CertificateSettings(Model):
+    """Certificates of workloads."""
+
+    model_config = rules(
+        rule(
+            "!has(self.lifetime) || duration(self.lifetime) >= duration('1m')",
+            "a certificate's lifetime is below one minute. Use 1m or more; the default is 1h",
+            ".lifetime",
+        ),
+        rule(
+            "!has(self.maxConnectionDuration)"
+            " || duration(self.maxConnectionDuration) >= duration('1s')",
+            "a connection's longest life is below one second. Use 1s or more",
+            ".maxConnectionDuration",
+        ),
+    )
+
     lifetime: Duration = Field(default_factory=lambda: parse_duration("1h"))
-    """Lifetime of a workload certificate; renewed at half of it, with jitter."""
+    """Lifetime of a workload certificate; renewed at half of it, with jitter. Default: 1h."""
     max_connection_duration: Duration | None = None
     """Longest life of an inbound HTTP connection between sidecars. Default: the lifetime."""
 
 
 class OnDemandSettings(Model):
+    """Destinations that sidecars ask for when they are first used."""
+
+    model_config = rules(
+        rule(
+            "!has(self.bucket) || duration(self.bucket) >= duration('1s')",
+            "a time bucket is shorter than one second. Use 1s or more; the default is 1m",
+            ".bucket",
+        )
+    )
+
     bucket: Duration = Field(default_factory=lambda: parse_duration("1m"))
-    """Length of the time bucket in asked-for names; a dead name may be asked again after it."""
+    """Length of the time bucket in asked-for names; a dead name may be asked again after it.
+    Default: 1m."""
 
 
 class MeshConfigSpec(Model):
     """Settings of the whole mesh. Only the object `default` in plait-system takes effect."""
 
-    trust_domain: Annotated[str, Field(pattern=r"^[a-z0-9._-]{1,255}$")] = "cluster.local"
-    """SPIFFE trust domain of the workloads."""
-    cluster_domain: str = "cluster.local"
-    """DNS domain of Services: <svc>.<ns>.svc.<clusterDomain>."""
-    service_range: str = "240.0.0.0/16"
-    """Files mode: addresses for Services that have no clusterIP."""
-    mesh_ranges: tuple[str, ...] = ()
+    trust_domain: Annotated[
+        str, Field(min_length=1, max_length=255, pattern=r"^[a-z0-9._-]{1,255}$")
+    ] = "cluster.local"
+    """SPIFFE trust domain of the workloads. Default: cluster.local."""
+    cluster_domain: Domain = "cluster.local"
+    """DNS domain of Services: <svc>.<ns>.svc.<clusterDomain>. Default: cluster.local."""
+    service_range: AddressRange = "240.0.0.0/16"
+    """Files mode: addresses for Services that have no clusterIP. Default: 240.0.0.0/16."""
+    mesh_ranges: Annotated[tuple[AddressRange, ...], Field(max_length=64)] = ()
     """Address ranges of the mesh beside ServiceCIDR objects and Node podCIDRs."""
     outside: OutsidePolicy = OutsidePolicy.ALLOW
-    """Whether sidecars may reach destinations outside the mesh."""
+    """Whether sidecars may reach destinations outside the mesh. Default: Allow."""
     certificates: CertificateSettings = Field(default_factory=CertificateSettings)
+    """Certificates of workloads."""
     on_demand: OnDemandSettings = Field(default_factory=OnDemandSettings)
+    """Destinations that sidecars ask for when they are first used."""
 
 
 class MutualTLSMode(StrEnum):
@@ -53,4 +97,4 @@ class MutualTLSSpec(Model):
     selector: Selector | None = None
     """Pods of this namespace; absent: the namespace; absent in plait-system: the mesh."""
     mode: MutualTLSMode = MutualTLSMode.PERMISSIVE
-    """Strict refuses plain-text connections; Permissive accepts both."""
+    """Strict refuses plain-text connections; Permissive accepts both. Default: Permissive."""

@@ -55,7 +55,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """``field`` is a path such as ``spec.rules[0].backendRefs[1].port``; ``remedy`` says what to do.
+    """``field`` is a path such as ``spec.rules[0].backendRefs[1].port``; ``remedy``: what to do.
 
     Printed as ``bookstore.yaml:12: HTTPRoute shop/reviews: spec.rules[0]...: message. remedy``.
     """
