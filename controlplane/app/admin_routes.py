@@ -78,8 +78,7 @@ def _sidecars(inspector: Inspector) -> Iterable[web.AbstractRouteDef]:
         return web.json_response(to_json(inspector.token(*_path_pod(request))))
 
     async def bootstrap(request: web.Request) -> web.Response:
-        answer = inspector.bootstrap(*_path_pod(request), _required(request, "directory"))
-        return web.json_response(to_json(answer))
+        return web.json_response(to_json(inspector.bootstrap(*_path_pod(request))))
 
     return [
         web.get("/v1/proxies/{namespace}/{pod}", proxy),

@@ -118,7 +118,6 @@ class Inspector(Protocol):
         """A new token for a pod's sidecar. Refused 404 without a Pod object."""
         ...
 
-    def bootstrap(self, namespace: str, pod: str, directory: str) -> views.Bootstrap:
-        """What the sidecar of a pod starts with when its files stand in ``directory`` (absolute;
-        the bootstrap names them by that path). Refused 404 without a Pod object."""
+    def bootstrap(self, namespace: str, pod: str) -> views.Bootstrap:
+        """Refused 404 without a Pod object."""
         ...

@@ -205,12 +205,20 @@ class ProxyConfig:
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """What a sidecar is started with. ``config`` is Envoy's bootstrap; ``files`` are further
-    files by path relative to the sidecar's directory (roots). The token is not in it."""
+    """What a sidecar's files are made from (`sidecar.bootstrap.Sidecar`); the token is apart."""
 
     pod: str
-    config: dict[str, Any]
-    files: dict[str, str] = field(default_factory=dict)
+    cluster: str
+    owner: str
+    """The workload that owns the pod."""
+    host: str
+    """Where the sidecar connects."""
+    port: int
+    roots: str
+    """PEM; what the control plane's certificate is verified against."""
+    server_name: str = ""
+    """Name in that certificate; empty: ``host``."""
+    capture: str = "proxy"
 
 
 @dataclass(frozen=True, slots=True)
