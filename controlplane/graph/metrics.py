@@ -1,0 +1,59 @@
+"""What the engine counts: enough to see memoisation die, or a query grow too long to slice."""
+
+from dataclasses import dataclass
+
+from controlplane.graph.query import AnyQuery
+
+
+class Counters:
+    """Mutable counts of one engine, since it was made."""
+
+    __slots__ = ("cutoffs", "longest", "runs", "verified")
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.verified = 0
+        self.cutoffs = 0
+        self.longest: dict[AnyQuery, float] = {}
+
+    def took(self, query: AnyQuery, seconds: float) -> None:
+        """Note the duration of one run, without the queries that ran inside."""
+        if seconds > self.longest.get(query, 0.0):
+            self.longest[query] = seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """A snapshot. Counters (runs, verified, cutoffs) grow, the rest are gauges."""
+
+    runs: int
+    """Queries run."""
+    verified: int
+    """Marked nodes found clean without running."""
+    cutoffs: int
+    """Runs that gave the value there was: nothing above them ran for it."""
+    revision: int
+    nodes: int
+    leaves: int
+    """Cells of the world that some node has read."""
+    roots: int
+    """Subscribed nodes."""
+    pending: int
+    """Roots marked and not yet settled."""
+    idle: int
+    """Nodes without reader and subscriber, kept for a while."""
+    cyclic: int
+    """Members of cycles; those that nothing subscribes to are never freed."""
+    failed: int
+    """Roots without a value."""
+    log: int
+    """Transactions that can be replayed."""
+    longest: dict[str, float]
+    """Seconds of the longest single run by query, inner queries excluded; empty without a clock."""
+    by_query: dict[str, int]
+    """Nodes by query."""
+
+
+def query_name(query: AnyQuery) -> str:
+    """``module.function``, the label of a query in metrics."""
+    return f"{query.__module__.removeprefix('controlplane.')}.{query.__name__}"
