@@ -1,0 +1,1 @@
+"""The serving edge: sessions (pure), their order and lanes, and the gRPC transport."""

@@ -1,0 +1,381 @@
+"""One delta ADS stream as a pure state machine: no IO, no clock of its own.
+
+The owner of the wishes calls ``want``; the transport feeds ``receive`` and takes from ``pull``.
+A response is cut only in ``pull``, from the newest wishes, so a client that reads slowly costs
+nothing but its place. Order and make-before-break: `xds.serve.order`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from xds import types
+from xds.serve import order
+from xds.serve.auth import Principal
+from xds.serve.delta import Batch, ResponseCache
+from xds.serve.handler import Handler
+from xds.serve.lanes import Flight, Lane
+from xds.serve.limits import DEFAULT, Denied, Limits
+from xds.serve.observer import Observer, Unobserved
+from xds.serve.report import ResourceState, states
+from xds.serve.subscription import ASKED, WILDCARD, Subscription
+from xds.wire.request import DeltaRequest, Malformed, Node, scan
+from xds.wire.resource import Resource
+
+
+class Outgoing(NamedTuple):
+    """A response to write: `xds.wire.response.with_nonce(batch.body, nonce)`."""
+
+    batch: Batch
+    nonce: str
+    lane: Lane
+
+
+def _nobody() -> None:
+    """Nobody waits for work."""
+
+
+def _no_clock() -> float:
+    return 0.0
+
+
+class Session:
+    """See the module."""
+
+    __slots__ = (
+        "_cache",
+        "_clock",
+        "_endpoints",
+        "_handler",
+        "_held",
+        "_limits",
+        "_needs",
+        "_nonce",
+        "_observer",
+        "_subscriptions",
+        "_trials",
+        "_work",
+        "admit",
+        "ending",
+        "node",
+        "owner",
+        "principal",
+        "wake",
+    )
+
+    def __init__(
+        self,
+        handler: Handler,
+        cache: ResponseCache,
+        *,
+        principal: Principal | None = None,
+        admit: Callable[[Node], None] | None = None,
+        limits: Limits = DEFAULT,
+        observer: Observer | None = None,
+        clock: Callable[[], float] = _no_clock,
+    ) -> None:
+        """``admit`` may raise `Denied` for a node that ``principal`` may not be. ``clock``, in
+        seconds, only measures ACKs."""
+        self.node: Node | None = None
+        self.principal = principal
+        self.admit = admit
+        self.owner: object = None
+        """Free for the handler's own state of this stream."""
+        self.ending: Denied | None = None
+        """Why the stream shall end, once it shall."""
+        self.wake: Callable[[], None] = _nobody
+        """Called when ``pull`` or ``ending`` may have something new."""
+        self._handler = handler
+        self._cache = cache
+        self._limits = limits
+        self._observer: Observer = observer or Unobserved()
+        self._clock = clock
+        self._subscriptions: dict[str, Subscription] = {}
+        self._endpoints: dict[str, str] = {}
+        self._needs: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._trials: list[tuple[str, tuple[Resource, ...]]] = []
+        self._nonce = 0
+        self._held = False
+        self._work = False
+
+    # The owner of the wishes.
+
+    def want(
+        self,
+        type_url: str,
+        name: str,
+        resource: Resource | None,
+        lane: Lane = Lane.CONFIG,
+        *,
+        endpoints: str = "",
+        needs: tuple[str, ...] | None = None,
+    ) -> None:
+        """Set what the client shall hold under ``name``; ``None``: nothing.
+
+        ``endpoints``: of an EDS cluster, the name of its assignment, sent again right behind it.
+        ``needs``: of a listener or route, the clusters it refers to; it leaves once these are
+        sent, and waits while one of them is rejected. Unknown (``None``): it waits for every
+        wished cluster. A resource with an empty entry means "what the client reported": it is
+        never sent, and ``Handler.subscribed`` is called when the client asks for its bytes.
+        """
+        subscription = self._subscriptions.get(type_url) or self._create(type_url)
+        if type_url == types.CLUSTER:
+            if endpoints:
+                self._endpoints[name] = endpoints
+            elif self._endpoints:
+                self._endpoints.pop(name, None)
+        elif needs is not None:
+            self._needs[type_url, name] = needs
+        elif self._needs:
+            self._needs.pop((type_url, name), None)
+        if subscription.want(name, resource, lane):
+            self._woken()
+
+    def trial(self, type_url: str, resources: Iterable[Resource]) -> None:
+        """Send exactly these as one response next, beside wishes and windows. The result comes to
+        the handler with ``trial=True``."""
+        self._trials.append((type_url, tuple(resources)))
+        self._woken()
+
+    def defer(self, type_url: str, names: Iterable[str]) -> None:
+        """Within ``Handler.subscribed``: these names are wished or refused later."""
+        subscription = self._subscriptions.get(type_url) or self._create(type_url)
+        subscription.deferred = subscription.deferred | frozenset(names)
+
+    def hold(self) -> None:
+        """Send nothing until ``release``: the wishes are not complete yet."""
+        self._held = True
+
+    def release(self) -> None:
+        """The wishes are complete."""
+        if self._held:
+            self._held = False
+            for subscription in self._subscriptions.values():
+                if subscription.opened:
+                    subscription.match()
+            self._woken()
+
+    def end(self, reason: Denied) -> None:
+        """Let the transport end the stream with ``reason``; the first one counts."""
+        if self.ending is None:
+            self.ending = reason
+            self.wake()
+
+    # The transport.
+
+    def receive(self, data: bytes | DeltaRequest) -> None:
+        """Take one request.
+
+        Raises:
+            Malformed: no acceptable request; the stream must end.
+            Denied: the node is refused or a bound is crossed; the stream must end.
+        """
+        request = data if isinstance(data, DeltaRequest) else scan(data)
+        known = self._subscriptions.get(request.type_url)
+        if self.node is None or known is None or not known.opened:
+            self._open(request)
+            return
+        if request.nonce:
+            flight = known.flights.pop(request.nonce, None)
+            if flight is not None:
+                self._answered(known, flight, request)
+        if request.unsubscribe:
+            known.unsubscribe(request.unsubscribe)
+        if request.subscribe:
+            turned_away = known.turned_away
+            unknown = known.subscribe(request.subscribe, self._limits)
+            self._tell(known, request.subscribe, unknown, first=False)
+            self._turned_away(known, turned_away)
+        if self._trials or known.owed or any(each.waiting for each in self._subscriptions.values()):
+            self._woken()
+
+    def pull(self) -> Outgoing | None:
+        """Cut the next response, or ``None`` while nothing may leave."""
+        if not self._work or self._held or self.ending is not None:
+            return None
+        outgoing = self._trial() or self._next()
+        if outgoing is None:
+            self._work = False
+        return outgoing
+
+    def close(self) -> None:
+        """The stream has ended."""
+        if self.node is not None:
+            self._handler.closed(self)
+
+    # Questions.
+
+    @property
+    def settled(self) -> bool:
+        """Everything wished is accepted or rejected and nothing is under way."""
+        return not self._trials and all(
+            each.quiet and not each.owed for each in self._subscriptions.values() if each.opened
+        )
+
+    def wishes(self, type_url: str) -> Mapping[str, Resource]:
+        """Wished resources by name."""
+        found = self._subscriptions.get(type_url)
+        return found.wishes if found else {}
+
+    def sent(self, type_url: str) -> Mapping[str, str]:
+        """Versions that the client was sent last or reported as held, by name."""
+        found = self._subscriptions.get(type_url)
+        return found.sent if found else {}
+
+    def acked(self, type_url: str) -> Mapping[str, str]:
+        """Versions that the client accepted last or reported as held, by name."""
+        found = self._subscriptions.get(type_url)
+        return found.acked if found else {}
+
+    def subscribed(self, type_url: str) -> frozenset[str]:
+        """Names the client is subscribed to; ``*`` stands for the wildcard."""
+        found = self._subscriptions.get(type_url)
+        if found is None:
+            return frozenset()
+        return frozenset(found.names | {WILDCARD} if found.wildcard else found.names)
+
+    def report(self) -> tuple[ResourceState, ...]:
+        """Every resource of the stream, in push order, then by name."""
+        ordered = self._subscriptions.values()
+        return tuple(state for each in ordered for state in states(each))
+
+    # Requests.
+
+    def _create(self, type_url: str) -> Subscription:
+        if len(self._subscriptions) >= self._limits.types:
+            raise Denied("RESOURCE_EXHAUSTED", f"more than {self._limits.types} resource types")
+        created = Subscription(type_url)
+        self._subscriptions[type_url] = created
+        self._subscriptions = dict(
+            sorted(self._subscriptions.items(), key=lambda item: order.rank(item[0]))
+        )
+        return created
+
+    def _open(self, request: DeltaRequest) -> None:
+        """The first request of a type; the first of all brings the node."""
+        if not request.type_url:
+            raise Malformed("request without a type URL")
+        entering = self.node is None
+        if entering:
+            if request.node is None or not request.node.id:
+                raise Malformed("the first request carries no node id")
+            if self.admit is not None:
+                self.admit(request.node)
+            self.node = request.node
+        subscription = self._subscriptions.get(request.type_url) or self._create(request.type_url)
+        subscription.open(request.subscribe, request.initial_versions, self._limits)
+        self._turned_away(subscription, 0)
+        if entering:
+            self._handler.opened(self)
+        wishes = subscription.wishes
+        unknown = [name for name in request.subscribe if name not in wishes and name != WILDCARD]
+        self._tell(subscription, request.subscribe, unknown, first=True)
+        self._woken()
+
+    def _tell(
+        self,
+        subscription: Subscription,
+        names: tuple[str, ...],
+        unknown: list[str],
+        *,
+        first: bool,
+    ) -> None:
+        """Tell the handler about asked-for clusters, which are fresh demand each time, and about
+        other subscribed names without a wish."""
+        known = subscription.names
+        if subscription.type_url == types.CLUSTER:
+            asked = tuple(name for name in names if name[:2] in ASKED and name in known)
+            if asked:
+                self._handler.asked(self, asked, first)
+            unknown = [name for name in unknown if name[:2] not in ASKED]
+        unknown = [name for name in unknown if name in known]
+        if unknown:
+            for name in unknown:
+                subscription.wishes.pop(name, None)
+            self._handler.subscribed(self, subscription.type_url, tuple(unknown))
+        if not self._held:
+            subscription.match()
+
+    def _answered(self, known: Subscription, flight: Flight, request: DeltaRequest) -> None:
+        batch = flight.batch
+        count = len(batch.items)
+        if request.error_code:
+            known.reject(flight, request.error_message)
+            self._observer.nacked(known.type_url, count, request.error_message)
+            self._handler.nacked(
+                self,
+                known.type_url,
+                batch.resources,
+                batch.removed,
+                request.error_message,
+                flight.trial,
+            )
+            return
+        known.accept(flight)
+        if batch.removed and known.type_url == types.LISTENER and known.refused:
+            # An address may have become free.
+            known.retry()
+        waited = self._clock() - flight.cut_at
+        self._observer.acked(known.type_url, flight.lane, count, waited)
+        self._handler.acked(self, known.type_url, batch.items, flight.trial)
+
+    def _turned_away(self, subscription: Subscription, before: int) -> None:
+        if subscription.turned_away > before:
+            self._observer.turned_away(subscription.type_url, subscription.turned_away - before)
+
+    # Responses.
+
+    def _woken(self) -> None:
+        self._work = True
+        self.wake()
+
+    def _trial(self) -> Outgoing | None:
+        for position, (type_url, resources) in enumerate(self._trials):
+            subscription = self._subscriptions.get(type_url)
+            if subscription is not None and subscription.opened:
+                del self._trials[position]
+                return self._send(subscription, Lane.CONFIG, resources, (), trial=True)
+        return None
+
+    def _next(self) -> Outgoing | None:
+        every = self._subscriptions
+        for each in every.values():
+            if each.pending or each.absent:
+                found = order.additions(every, each, self._needs, self._limits)
+                lane, resources = found or (Lane.DEMAND, [])
+                absent = order.absences(each, self._limits)
+                if resources or absent:
+                    return self._send(each, lane, resources, absent)
+        answer = order.answers(every, self._limits)
+        if answer is not None:
+            lane, clusters, resources = answer
+            return self._send(clusters, lane, resources, ())
+        going = order.removals(every)
+        if going is not None:
+            return self._send(going, Lane.CONFIG, (), tuple(sorted(going.leaving)))
+        for each in every.values():
+            if each.owed and not each.pending and not each.last:
+                return self._send(each, Lane.CONFIG, (), ())
+        return None
+
+    def _send(
+        self,
+        subscription: Subscription,
+        lane: Lane,
+        resources: Iterable[Resource],
+        removed: tuple[str, ...],
+        *,
+        trial: bool = False,
+    ) -> Outgoing:
+        batch = self._cache.batch(subscription.type_url, tuple(resources), removed)
+        subscription.sending(batch, trial)
+        if subscription.type_url == types.CLUSTER and self._endpoints:
+            assignments = self._subscriptions.get(types.ENDPOINT)
+            if assignments is not None and assignments.opened:
+                for name, _ in batch.items:
+                    needed = self._endpoints.get(name)
+                    if needed:
+                        assignments.force(needed)
+        self._nonce += 1
+        nonce = str(self._nonce)
+        subscription.flights[nonce] = Flight(batch, lane, trial, self._clock())
+        return Outgoing(batch, nonce, lane)

@@ -1,0 +1,131 @@
+"""One gRPC stream: moves bytes between the transport and a `Session`, and knows no xDS.
+
+A reader task feeds requests; the handler coroutine writes. It takes the next response only when
+the previous write has completed, so a peer that does not read holds one response, no more.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import grpc
+
+from xds.serve.limits import Denied
+from xds.serve.observer import Observer
+from xds.serve.session import Session
+from xds.wire.request import Malformed
+from xds.wire.response import with_nonce
+
+_LOG = logging.getLogger(__name__)
+_BROKEN = (grpc.aio.UsageError, grpc.aio.InternalError, asyncio.InvalidStateError)
+"""What grpc.aio raises when the peer or the connection has gone meanwhile."""
+
+
+class Stream:
+    """Serves one authenticated stream until either side ends it."""
+
+    def __init__(
+        self,
+        session: Session,
+        context: "grpc.aio.ServicerContext[bytes, bytes]",
+        observer: Observer,
+        clock: Callable[[], float],
+    ) -> None:
+        self.session = session
+        self._context = context
+        self._observer = observer
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._idle: asyncio.Future[None] | None = None
+        self._writing = False
+        self._left = False
+        self._task: asyncio.Task[None] | None = None
+        session.wake = self._wake
+
+    async def run(self) -> None:
+        """Serve. Raises whatever ``context.abort`` raises when this side ends the stream."""
+        self._task = asyncio.current_task()
+        session = self.session
+        expiry = self._expiry()
+        reader = self._loop.create_task(self._read())
+        code, detail = "OK", "the client left"
+        try:
+            await self._write()
+        except asyncio.CancelledError:
+            if session.ending is None:
+                raise
+        except _BROKEN:
+            detail = "the connection broke"
+        finally:
+            if expiry is not None:
+                expiry.cancel()
+            reader.cancel()
+            session.close()
+            if session.ending is not None:
+                code, detail = session.ending.code, session.ending.detail
+            self._observer.closed(code, detail)
+        if session.ending is not None:
+            await self._context.abort(grpc.StatusCode[code], detail)
+
+    def _expiry(self) -> asyncio.TimerHandle | None:
+        principal = self.session.principal
+        if principal is None or principal.expires_at == float("inf"):
+            return None
+        reason = Denied(
+            "UNAUTHENTICATED", "the token of this stream has expired; reconnect with a new one"
+        )
+        delay = max(0.0, principal.expires_at - self._clock())
+        return self._loop.call_later(delay, self.session.end, reason)
+
+    def _wake(self) -> None:
+        idle = self._idle
+        if idle is not None:
+            self._idle = None
+            if not idle.done():
+                idle.set_result(None)
+        elif self._writing and self.session.ending is not None and self._task is not None:
+            # A peer that does not read would keep the stream open beyond its end.
+            self._task.cancel()
+
+    async def _write(self) -> None:
+        session = self.session
+        write = self._context.write
+        pushed = self._observer.pushed
+        while session.ending is None:
+            outgoing = session.pull()
+            if outgoing is None:
+                if self._left:
+                    return
+                self._idle = self._loop.create_future()
+                await self._idle
+                continue
+            batch, nonce, lane = outgoing
+            data = with_nonce(batch.body, nonce)
+            self._writing = True
+            await write(data)
+            self._writing = False
+            pushed(batch.type_url, lane, len(batch.items), len(batch.removed), len(data))
+
+    async def _read(self) -> None:
+        session = self.session
+        read = self._context.read
+        received = self._observer.received
+        try:
+            while True:
+                data = await read()
+                if data is grpc.aio.EOF:
+                    break
+                received(len(data))
+                session.receive(data)
+        except Malformed as error:
+            session.end(Denied("INVALID_ARGUMENT", str(error)))
+        except Denied as denied:
+            session.end(denied)
+        except _BROKEN:
+            pass
+        except Exception:  # noqa: BLE001 - a defect met on one stream ends that stream alone
+            node = session.node.id if session.node else "a client without node"
+            _LOG.exception("serving %s failed", node)
+            session.end(Denied("INTERNAL", "the control plane failed to serve this stream"))
+        self._left = True
+        self._wake()
