@@ -60,7 +60,7 @@ def renew_at(version: LeafVersion, now: datetime, monotonic: float, lifetime: ti
 def may_keep(version: LeafVersion, issuers: Collection[str], now: datetime) -> bool:
     """Whether a reconnecting client keeps the leaf it reports. A false version harms only its
     sender, who goes on with a leaf that its peers refuse."""
-    return version.issuer in issuers and version.not_before <= now < half_life(version)
+    return version.issuer in issuers and is_valid(version, now) and now < half_life(version)
 
 
 def is_valid(version: LeafVersion, now: datetime) -> bool:
