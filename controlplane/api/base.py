@@ -120,6 +120,22 @@ class Meta(Model):
 class TargetRef(Model):
     """A destination that a policy applies to, in the policy's own namespace."""
 
+    model_config = rules(
+        rule(
+            "!has(self.kind) || self.kind in ['Service', 'HTTPRoute']",
+            "a policy cannot apply to this kind. Use Service or HTTPRoute",
+            ".kind",
+        ),
+        rule(
+            "(has(self.kind) && self.kind == 'HTTPRoute')"
+            " ? (has(self.group) && self.group == 'gateway.networking.k8s.io')"
+            " : (!has(self.group) || self.group == '')",
+            "the group does not fit the kind. Use gateway.networking.k8s.io for an HTTPRoute, and"
+            " no group for a Service",
+            ".group",
+        ),
+    )
+
     group: Text = ""
     """API group of the target; empty for the core group (Service). Default: empty."""
     kind: Text = "Service"
