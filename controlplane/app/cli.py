@@ -5,7 +5,6 @@ Exit codes: 0 stopped by a signal, 1 refused to start or failed, 2 wrong usage.
 """
 
 import asyncio
-import importlib.metadata
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ import typer
 
 from controlplane.api.base import parse_duration
 from controlplane.app.debounce import DebounceSettings
+from controlplane.app.release import release
 from controlplane.app.settings import (
     DEFAULT_LISTEN,
     DEFAULT_METRICS,
@@ -59,7 +59,7 @@ def _plait() -> None:
 @app.command()
 def version() -> None:
     """Print the version."""
-    print(f"plait {importlib.metadata.version('plait')}")
+    print(f"plait {release()}")
 
 
 def _address(text: str) -> Address:

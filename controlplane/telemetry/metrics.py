@@ -59,6 +59,7 @@ EVALUATION: Final = Metric(
 # Streams (`xds.serve`); `type` is cds, eds, sds, lds or rds.
 XDS_STREAMS: Final = Metric("plait.xds.streams", "1", "Open streams")
 XDS_OPENED: Final = Metric("plait.xds.opened", "1", "Streams opened")
+XDS_CLOSED: Final = Metric("plait.xds.closed", "1", "Streams ended, by gRPC status")
 XDS_DENIED: Final = Metric("plait.xds.denied", "1", "Streams refused, by gRPC status")
 XDS_RESPONSES: Final = Metric("plait.xds.responses", "1", "Responses sent, by type")
 XDS_RESOURCES: Final = Metric("plait.xds.resources", "1", "Resources sent, by type")
@@ -67,7 +68,9 @@ XDS_SENT: Final = Metric("plait.xds.sent", "By", "Response bytes handed to gRPC"
 XDS_RECEIVED: Final = Metric("plait.xds.received", "By", "Request bytes")
 XDS_ACKS: Final = Metric("plait.xds.acks", "1", "Responses acknowledged, by type")
 XDS_NACKS: Final = Metric("plait.xds.nacks", "1", "Responses refused by Envoy, by type")
-XDS_MALFORMED: Final = Metric("plait.xds.malformed", "1", "Requests that were no valid xDS")
+XDS_TURNED_AWAY: Final = Metric(
+    "plait.xds.turned_away", "1", "Names answered as absent because a sidecar asked for too many"
+)
 XDS_ACK_LATENCY: Final = Metric("plait.xds.ack", "s", "Time from a response to its ACK")
 
 # Identity.

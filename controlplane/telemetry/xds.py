@@ -1,0 +1,89 @@
+"""Counts what the serving edge does: an `xds.serve` Observer for Metrics and the log."""
+
+import logging
+from collections import Counter
+from functools import partial
+
+from controlplane.telemetry import metrics as declared
+from controlplane.telemetry.metrics import Metrics
+from xds.serve.lanes import Lane
+from xds.types import SHORT
+
+_log = logging.getLogger("controlplane.xds")
+
+
+class XdsMetrics:
+    """Implements `xds.serve.observer.Observer`: plain additions; state changes go to the log."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._streams = 0
+        self._opened = 0
+        self._received = 0
+        self._turned_away = 0
+        self._denied: Counter[str] = Counter()
+        self._closed: Counter[str] = Counter()
+        self._responses: Counter[str] = Counter()
+        self._resources: Counter[str] = Counter()
+        self._removed: Counter[str] = Counter()
+        self._sent: Counter[str] = Counter()
+        self._acks: Counter[str] = Counter()
+        self._nacks: Counter[str] = Counter()
+        self._latency = metrics.buckets(declared.XDS_ACK_LATENCY)
+        metrics.gauge(declared.XDS_STREAMS, lambda: self._streams)
+        metrics.count(declared.XDS_OPENED, lambda: self._opened)
+        metrics.count(declared.XDS_CLOSED, lambda: self._closed, "code")
+        metrics.count(declared.XDS_DENIED, lambda: self._denied, "code")
+        metrics.count(declared.XDS_RECEIVED, lambda: self._received)
+        metrics.count(declared.XDS_TURNED_AWAY, lambda: self._turned_away)
+        for metric, counts in (
+            (declared.XDS_RESPONSES, self._responses),
+            (declared.XDS_RESOURCES, self._resources),
+            (declared.XDS_REMOVED, self._removed),
+            (declared.XDS_SENT, self._sent),
+            (declared.XDS_ACKS, self._acks),
+            (declared.XDS_NACKS, self._nacks),
+        ):
+            metrics.count(metric, partial(_by_short, counts), "type")
+
+    def opened(self) -> None:
+        self._streams += 1
+        self._opened += 1
+
+    def closed(self, code: str, detail: str) -> None:
+        self._streams -= 1
+        self._closed[code] += 1
+        if code != "OK":
+            _log.info("stream ended", extra={"code": code, "detail": detail})
+
+    def denied(self, code: str, detail: str) -> None:
+        self._denied[code] += 1
+        _log.warning("stream refused", extra={"code": code, "detail": detail})
+
+    def received(self, size: int) -> None:
+        self._received += size
+
+    def pushed(self, type_url: str, lane: Lane, resources: int, removed: int, size: int) -> None:
+        self._responses[type_url] += 1
+        self._resources[type_url] += resources
+        self._sent[type_url] += size
+        if removed:
+            self._removed[type_url] += removed
+
+    def acked(self, type_url: str, lane: Lane, resources: int, seconds: float) -> None:
+        self._acks[type_url] += 1
+        self._latency.add(seconds)
+
+    def nacked(self, type_url: str, resources: int, message: str) -> None:
+        self._nacks[type_url] += 1
+        _log.warning(
+            "resources rejected",
+            extra={"type": SHORT[type_url], "resources": resources, "detail": message},
+        )
+
+    def turned_away(self, type_url: str, names: int) -> None:
+        self._turned_away += names
+        _log.warning("too many names asked for", extra={"type": SHORT[type_url], "names": names})
+
+
+def _by_short(counts: "Counter[str]") -> dict[str, float]:
+    return {SHORT.get(type_url, "other"): count for type_url, count in counts.items()}
