@@ -1,0 +1,126 @@
+"""HTTPRoute filters to IR. A filter that cannot be honoured is never skipped: its requests get an
+error (Gateway API, HTTPRouteFilter), so faults are told apart from an absent filter.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from controlplane.api.gateway import (
+    FilterType,
+    HeaderModifier,
+    PathMatchType,
+    PathModifier,
+    PathModifierType,
+    RequestRedirect,
+    RouteFilter,
+    RouteRule,
+)
+from xds.ir.route import HeaderEdits, PathReplacement, Redirect
+
+Fault = tuple[str, str]
+"""(field below the rule, message)"""
+
+
+NONE: Final = HeaderEdits()
+
+
+@dataclass(slots=True)
+class Filters:
+    """The filters of one rule, being put together."""
+
+    request: HeaderEdits = NONE
+    response: HeaderEdits = NONE
+    host: str = ""
+    path: PathReplacement | None = None
+    redirect: RequestRedirect | None = None
+    faults: list[Fault] = field(default_factory=list)
+
+
+def header_edits(modifier: HeaderModifier | None) -> HeaderEdits:
+    """Header names are folded to lower case, as HTTP/2 wants them."""
+    if modifier is None:
+        return HeaderEdits()
+    return HeaderEdits(
+        set=tuple((header.name.lower(), header.value) for header in modifier.set),
+        add=tuple((header.name.lower(), header.value) for header in modifier.add),
+        remove=tuple(name.lower() for name in modifier.remove),
+    )
+
+
+def path_replacement(modifier: PathModifier | None) -> PathReplacement | None:
+    if modifier is None:
+        return None
+    if modifier.type is PathModifierType.FULL:
+        return PathReplacement("full", modifier.replace_full_path or "/")
+    return PathReplacement("prefix", modifier.replace_prefix_match or "/")
+
+
+def rule_filters(rule: RouteRule) -> Filters:
+    """The filters of a rule, and what is wrong with them."""
+    result = Filters()
+    for i, entry in enumerate(rule.filters):
+        _take(result, entry, f"filters[{i}]", rule)
+    if result.redirect and (result.host or result.path):
+        result.faults.append(("filters", "a redirect and a URL rewrite exclude each other"))
+    return result
+
+
+def _take(result: Filters, entry: RouteFilter, where: str, rule: RouteRule) -> None:
+    match entry.type:
+        case FilterType.REQUEST_HEADER:
+            result.request = header_edits(entry.request_header_modifier)
+        case FilterType.RESPONSE_HEADER:
+            result.response = header_edits(entry.response_header_modifier)
+        case FilterType.REWRITE if entry.url_rewrite:
+            result.host = entry.url_rewrite.hostname or ""
+            result.path = path_replacement(entry.url_rewrite.path)
+            _check_prefix(result, f"{where}.urlRewrite.path", result.path, rule)
+        case FilterType.REDIRECT if entry.request_redirect:
+            result.redirect = entry.request_redirect
+            path = path_replacement(entry.request_redirect.path)
+            _check_prefix(result, f"{where}.requestRedirect.path", path, rule)
+        case _:
+            result.faults.append((where, f"the settings of filter {entry.type} are missing"))
+
+
+def _check_prefix(
+    result: Filters, where: str, path: PathReplacement | None, rule: RouteRule
+) -> None:
+    if path is None or path.kind == "full":
+        return
+    if any(match.path.type is not PathMatchType.PREFIX for match in rule.matches):
+        message = "ReplacePrefixMatch needs matches of type PathPrefix alone"
+        result.faults.append((where, message))
+
+
+def redirect(spec: RequestRedirect, service_port: int) -> Redirect:
+    """A redirect in IR. A new scheme without a port means the scheme's own port, which has to be
+    said where the client's authority carries another one."""
+    port = spec.port
+    if port is None and spec.scheme and service_port != 80:
+        port = 443 if spec.scheme == "https" else 80
+    return Redirect(
+        status=spec.status_code,
+        scheme=spec.scheme or "",
+        host=spec.hostname or "",
+        port=port,
+        path=path_replacement(spec.path),
+    )
+
+
+def backend_filters(
+    filters: tuple[RouteFilter, ...],
+) -> tuple[HeaderEdits, HeaderEdits, list[Fault]]:
+    """Request and response edits of one backend; other filters work on whole rules only."""
+    request, response = HeaderEdits(), HeaderEdits()
+    found: list[Fault] = []
+    for i, entry in enumerate(filters):
+        match entry.type:
+            case FilterType.REQUEST_HEADER:
+                request = header_edits(entry.request_header_modifier)
+            case FilterType.RESPONSE_HEADER:
+                response = header_edits(entry.response_header_modifier)
+            case _:
+                message = f"filter {entry.type} works on a whole rule, not on one backend"
+                found.append((f"filters[{i}]", message))
+    return request, response, found

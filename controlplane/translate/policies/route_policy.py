@@ -1,0 +1,96 @@
+"""RoutePolicy: retries and timeouts of requests to a destination.
+
+Layers: rule of an HTTPRoute, HTTPRoute, port of the Service, Service, its namespace, mesh.
+``retry`` is taken whole. Nothing is retried unless a policy asks for it.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from controlplane.api.policy import RetrySpec, RoutePolicySpec
+from controlplane.graph import Reader, query
+from controlplane.translate.policies.attachment import Bucket, layer
+from controlplane.translate.policies.order import Setting, Settings, layered, sources
+from controlplane.translate.scope import PortRef
+from controlplane.translate.services import service_port
+from controlplane.world.rows import Key, Object
+from controlplane.world.schema import MESH_BUCKET, ROUTE_POLICIES_BY_TARGET
+from xds.ir.route import Retry
+
+KIND: Final = "RoutePolicy"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSettings:
+    """``timeout`` None: nothing says so; a zero timeout means none."""
+
+    retry: RetrySpec | None = None
+    timeout: timedelta | None = None
+    sources: tuple[str, ...] = ()
+
+
+def flatten(row: Object[RoutePolicySpec]) -> Settings:
+    """The fields that a policy sets, by their path in spec."""
+    source = f"{KIND} {row.key.namespace}/{row.key.name}"
+    values = (("retry", row.spec.retry), ("timeout", row.spec.timeout))
+    return tuple(Setting(field, value, source) for field, value in values if value is not None)
+
+
+@query
+def route_layer(q: Reader, bucket: Bucket, section: str) -> Settings:
+    """Merged settings of the policies of one target and section."""
+    return layer(q.find(ROUTE_POLICIES_BY_TARGET, bucket), bucket, section, flatten)
+
+
+@query
+def route_namespace_layer(q: Reader, namespace: str) -> Settings:
+    """Settings for all of a namespace: its own over the mesh's."""
+    return layered(route_layer(q, (namespace,), ""), route_layer(q, MESH_BUCKET, ""))
+
+
+@query
+def port_settings(q: Reader, ref: PortRef) -> Settings:
+    """Settings in effect for requests to a Service port that no HTTPRoute rule narrows."""
+    bucket = (ref.namespace, "Service", ref.service)
+    port = service_port(q, ref)
+    named = route_layer(q, bucket, port.name) if port and port.name else ()
+    return layered(
+        named,
+        route_layer(q, bucket, str(ref.port)),
+        route_layer(q, bucket, ""),
+        route_namespace_layer(q, ref.namespace),
+    )
+
+
+@query
+def request_settings(q: Reader, ref: PortRef, route: Key | None, rule: str) -> RequestSettings:
+    """Retries and timeout for a rule of an HTTPRoute, or for the port itself without one."""
+    layers = [port_settings(q, ref)]
+    if route is not None:
+        bucket = (route.namespace, "HTTPRoute", route.name)
+        layers.insert(0, route_layer(q, bucket, ""))
+        if rule:
+            layers.insert(0, route_layer(q, bucket, rule))
+    merged = layered(*layers)
+    values = {setting.field: setting.value for setting in merged}
+    return RequestSettings(values.get("retry"), values.get("timeout"), sources(merged))
+
+
+def retry(spec: RetrySpec | None, per_try: timedelta | None) -> Retry | None:
+    """The retry policy of a route. ``per_try`` comes from the rule (timeouts.backendRequest) and
+    wins over the policy's own."""
+    if spec is None or spec.attempts == 0:
+        return None
+    default = Retry(0, ())
+    base = spec.backoff.base if spec.backoff and spec.backoff.base else default.backoff_base
+    longest = spec.backoff.max if spec.backoff and spec.backoff.max else None
+    return Retry(
+        attempts=spec.attempts,
+        conditions=tuple(condition.value for condition in spec.on),
+        status_codes=spec.status_codes,
+        per_try_timeout=per_try or spec.per_try_timeout or None,
+        backoff_base=base,
+        # Envoy refuses a maximum below the base.
+        backoff_max=max(base, longest or base * 10),
+    )
