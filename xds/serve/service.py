@@ -4,6 +4,7 @@ Generic handlers with identity serialisers, so that bytes pass untouched; reader
 `xds.serve.stream`. Method: envoy.service.discovery.v3.AggregatedDiscoveryService.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -16,7 +17,7 @@ from xds.serve.handler import Handler
 from xds.serve.limits import DEFAULT, Denied, Limits
 from xds.serve.observer import Observer, Unobserved
 from xds.serve.session import Session
-from xds.serve.stream import Stream
+from xds.serve.stream import BROKEN, Stream
 from xds.wire.request import Node
 
 SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -119,7 +120,7 @@ class Service:
             principal = await self._authenticate(context)
         except Denied as denied:
             self._observer.denied(denied.code, denied.detail)
-            await context.abort(grpc.StatusCode[denied.code], denied.detail)
+            await _abort(context, denied)
             return
         session = Session(
             self._handler,
@@ -134,9 +135,11 @@ class Service:
         self._streams.add(stream)
         self._observer.opened()
         try:
-            await stream.run()
+            ending = await stream.run()
         finally:
             self._streams.discard(stream)
+        if ending is not None:
+            await _abort(context, ending)
 
     async def _authenticate(self, context: "grpc.aio.ServicerContext[bytes, bytes]") -> Principal:
         metadata = {
@@ -148,6 +151,12 @@ class Service:
         if principal.expires_at <= self._clock():
             raise Denied("UNAUTHENTICATED", "the token has expired")
         return principal
+
+
+async def _abort(context: "grpc.aio.ServicerContext[bytes, bytes]", reason: Denied) -> None:
+    """End the stream with a status. A peer that does not read gets it when it does, or never."""
+    with contextlib.suppress(*BROKEN):
+        await context.abort(grpc.StatusCode[reason.code], reason.detail)
 
 
 class _Admission:

@@ -17,7 +17,7 @@ from xds.wire.request import Malformed
 from xds.wire.response import with_nonce
 
 _LOG = logging.getLogger(__name__)
-_BROKEN = (grpc.aio.UsageError, grpc.aio.InternalError, asyncio.InvalidStateError)
+BROKEN = (grpc.aio.UsageError, grpc.aio.InternalError, asyncio.InvalidStateError)
 """What grpc.aio raises when the peer or the connection has gone meanwhile."""
 
 
@@ -42,8 +42,8 @@ class Stream:
         self._task: asyncio.Task[None] | None = None
         session.wake = self._wake
 
-    async def run(self) -> None:
-        """Serve. Raises whatever ``context.abort`` raises when this side ends the stream."""
+    async def run(self) -> Denied | None:
+        """Serve; returns why this side ends the stream, or ``None`` when the client did."""
         self._task = asyncio.current_task()
         session = self.session
         expiry = self._expiry()
@@ -54,7 +54,7 @@ class Stream:
         except asyncio.CancelledError:
             if session.ending is None:
                 raise
-        except _BROKEN:
+        except BROKEN:
             detail = "the connection broke"
         finally:
             if expiry is not None:
@@ -64,8 +64,7 @@ class Stream:
             if session.ending is not None:
                 code, detail = session.ending.code, session.ending.detail
             self._observer.closed(code, detail)
-        if session.ending is not None:
-            await self._context.abort(grpc.StatusCode[code], detail)
+        return session.ending
 
     def _expiry(self) -> asyncio.TimerHandle | None:
         principal = self.session.principal
@@ -121,7 +120,7 @@ class Stream:
             session.end(Denied("INVALID_ARGUMENT", str(error)))
         except Denied as denied:
             session.end(denied)
-        except _BROKEN:
+        except BROKEN:
             pass
         except Exception:  # noqa: BLE001 - a defect met on one stream ends that stream alone
             node = session.node.id if session.node else "a client without node"

@@ -1,0 +1,62 @@
+"""A TLS server on loopback around a fake handler, and clients of it."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from tests.fakes.ads_client import AdsClient
+from tests.fakes.handler import FakeAuthenticator, FakeHandler
+from tests.fakes.tls import self_signed, server_credentials
+from xds.serve.service import Service
+
+
+@pytest.fixture(scope="session")
+def pair() -> tuple[bytes, bytes]:
+    return self_signed()
+
+
+@dataclass
+class Edge:
+    """A started service and what is needed to speak to it."""
+
+    service: Service
+    handler: FakeHandler
+    channel: Callable[[], grpc.aio.Channel]
+
+    def client(self, node: str = "c1/default/web", token: str = "good") -> AdsClient:
+        return AdsClient(self.channel(), node=node, token=token)
+
+
+@pytest_asyncio.fixture
+async def edge(pair: tuple[bytes, bytes]) -> AsyncIterator[Edge]:
+    """A service over TLS; clients' channels are closed at the end."""
+    handler = FakeHandler()
+    service = Service(
+        handler,
+        FakeAuthenticator(time.monotonic),
+        credentials=server_credentials(*pair),
+        address="127.0.0.1:0",
+    )
+    port = await service.start()
+    channels: list[grpc.aio.Channel] = []
+
+    def channel() -> grpc.aio.Channel:
+        made = grpc.aio.secure_channel(
+            f"localhost:{port}",
+            grpc.ssl_channel_credentials(pair[0]),
+            options=(
+                ("grpc.use_local_subchannel_pool", 1),
+                ("grpc.max_receive_message_length", -1),
+            ),
+        )
+        channels.append(made)
+        return made
+
+    yield Edge(service, handler, channel)
+    for each in channels:
+        await each.close()
+    await service.stop(1.0)
