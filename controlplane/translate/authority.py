@@ -49,7 +49,16 @@ class Refused(NamedTuple):
     text: str
 
 
+class Dead(NamedTuple):
+    """An authority as asked for by clients of a namespace, that leads nowhere."""
+
+    namespace: str
+    authority: str
+
+
 Meaning = PortRef | Outside | Refused
+MALFORMED: Final = Refused(400, "this is no authority; ask for SERVICE.NAMESPACE:PORT")
+"""Of what cannot be a virtual host's domain."""
 
 
 def parse(text: str) -> Authority | None:
@@ -95,11 +104,11 @@ def split_service(host: str, namespace: str, domain: str) -> tuple[str, str] | N
 
 
 @query
-def resolve(q: Reader, namespace: str, text: str) -> Meaning | None:
-    """What an authority means to a client of ``namespace``; None when it is malformed."""
+def resolve(q: Reader, namespace: str, text: str) -> Meaning:
+    """What an authority means to a client of ``namespace``."""
     authority = parse(text)
     if authority is None:
-        return None
+        return MALFORMED
     if authority.host.endswith("."):
         return Refused(502, f"{authority.host} ends with a dot. Ask for it without")
     if _is_address(authority.host):

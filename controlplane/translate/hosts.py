@@ -7,11 +7,19 @@ that says why, so that a retry asks nothing again.
 
 from controlplane.graph import Reader, query
 from controlplane.translate import mesh
-from controlplane.translate.authority import DEFAULT_PORT, Authority, Outside, Refused, resolve
+from controlplane.translate.authority import (
+    DEFAULT_PORT,
+    MALFORMED,
+    Authority,
+    Dead,
+    Outside,
+    Refused,
+    resolve,
+)
 from controlplane.translate.routes import CONNECT, port_routes
 from controlplane.translate.scope import PortRef
 from controlplane.translate.services import service_at, shape
-from xds.ir.route import Backend, Forward, Match, Origin, Respond, Route, VirtualHost
+from xds.ir.route import Backend, Forward, Match, Respond, Route, VirtualHost
 from xds.names import outside, refused_host, routes
 
 
@@ -57,22 +65,29 @@ def outside_host(q: Reader, host: str, port: int) -> VirtualHost:
 
 
 @query
-def refused(q: Reader, namespace: str, text: str) -> VirtualHost:
-    """The virtual host of an authority that leads nowhere: every request gets the reason.
+def dead_host(q: Reader, dead: Dead) -> VirtualHost | None:
+    """The virtual host of an authority that leads nowhere: every request gets the reason. None
+    for a malformed one.
 
     Where the authority leads somewhere by now, the host still answers, with 503: its stream is
     about to get the right one.
     """
-    meaning = resolve(q, namespace, text)
-    reply = Respond(503, f"plait: {text} has just become known; ask again\n")
+    meaning = resolve(q, dead.namespace, dead.authority)
+    if meaning == MALFORMED:
+        return None
+    reply = Respond(503, f"plait: {dead.authority} has just become known; ask again\n")
     if isinstance(meaning, Refused):
         reply = Respond(meaning.status, f"plait: {meaning.text}\n")
-    route = Route("refused", Match(), reply, Origin())
-    return VirtualHost(refused_host(text), (text,), (route, CONNECT))
+    route = Route("refused", Match(), reply)
+    return VirtualHost(refused_host(dead.authority), (dead.authority,), (route, CONNECT))
 
 
-def host_of(q: Reader, meaning: PortRef | Outside, view: str) -> VirtualHost:
-    """The virtual host that an authority leads to."""
-    if isinstance(meaning, PortRef):
-        return port_host(q, view, meaning)
-    return outside_host(q, meaning.host, meaning.port)
+def host_of(q: Reader, view: str, target: PortRef | Outside | Dead) -> VirtualHost | None:
+    """The virtual host of a destination for clients of a view."""
+    match target:
+        case PortRef():
+            return port_host(q, view, target)
+        case Outside():
+            return outside_host(q, target.host, target.port)
+        case _:
+            return dead_host(q, target)

@@ -61,7 +61,7 @@ def is_range(text: str) -> bool:
 
 
 @query
-def bucket(q: Reader) -> timedelta:
+def on_demand_bucket(q: Reader) -> timedelta:
     """Length of the time bucket in asked-for names."""
     return mesh_config(q).on_demand.bucket
 

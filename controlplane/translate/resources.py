@@ -12,11 +12,11 @@ from controlplane.graph import Reader, query
 from controlplane.translate import authority as authorities
 from controlplane.translate import clusters, hosts, inbound, mesh, outbound, routes
 from controlplane.translate.attached import view
-from controlplane.translate.authority import Outside, Refused
+from controlplane.translate.authority import Dead, Outside, Refused
 from controlplane.translate.endpoints import endpoints, hinted_zone
 from controlplane.translate.forwards import forwards
 from controlplane.translate.scope import Part, PortRef, Scope, Wanted
-from controlplane.translate.workloads import Capture, workload
+from controlplane.translate.workloads import Capture, Workload, workload
 from controlplane.world.rows import Key
 from xds import names, types
 from xds.build import clusters as build_clusters
@@ -36,13 +36,12 @@ class Destination:
     """What an authority leads to.
 
     ``fragment`` gives the virtual host for ``px`` and ``pxfc``; several authorities may share one,
-    which must be joined once. It is None for a malformed authority, which must not be answered.
-    ``reason`` is empty for a Service port, else why it is none.
+    which must be joined once. ``reason`` is empty for a Service port, else why it is none.
     """
 
     target: PortRef | None
     reason: str
-    fragment: Part | None
+    fragment: Part
     needs: tuple[Wanted, ...] = ()
 
 
@@ -87,7 +86,7 @@ def black_hole(q: Reader) -> Resource:
 @query
 def proxy_listener(q: Reader, pod: Key) -> Resource | None:
     found = outbound.proxy_listener(q, pod)
-    return build_listeners.listener(found, mesh.bucket(q)) if found else None
+    return build_listeners.listener(found, mesh.on_demand_bucket(q)) if found else None
 
 
 @query
@@ -115,19 +114,11 @@ def inbound_cluster(q: Reader, pod: Key, port: int, wire: str) -> Resource | Non
 
 
 @query
-def host_fragment(q: Reader, view: str, ref: PortRef, scope: Scope) -> bytes:
-    """The virtual host of a Service port for clients of a view, as a fragment."""
-    return build_routes.host_fragment(hosts.port_host(q, view, ref))
-
-
-@query
-def outside_fragment(q: Reader, host: str, port: int) -> bytes:
-    return build_routes.host_fragment(hosts.outside_host(q, host, port))
-
-
-@query
-def refused_fragment(q: Reader, namespace: str, authority: str) -> bytes:
-    return build_routes.host_fragment(hosts.refused(q, namespace, authority))
+def host_fragment(q: Reader, view: str, target: PortRef | Outside | Dead, scope: Scope) -> bytes:
+    """The virtual host of a destination for clients of a view, as a fragment; empty for a
+    malformed authority, which can be no domain: its requests get a 404."""
+    found = hosts.host_of(q, view, target)
+    return build_routes.host_fragment(found) if found else b""
 
 
 def _needs(q: Reader, upstream: clusters.Upstream, scope: Scope, zone: str) -> tuple[Wanted, ...]:
@@ -154,14 +145,12 @@ def destination(
     """What an authority leads to for sidecars of a namespace. ``zone`` is the sidecar's, or empty;
     it reaches an assignment's key only where topology hints name it."""
     meaning = authorities.resolve(q, namespace, authority)
-    if meaning is None:
-        return Destination(None, f"{authority!r} is no authority", None)
     if isinstance(meaning, Refused):
-        # Authorities differ in upper case only: one virtual host.
-        part = Part(refused_fragment, (namespace, authority.lower()))
-        return Destination(None, meaning.text, part)
+        # Authorities that differ in upper case are one virtual host.
+        dead = Dead(namespace, authority.lower())
+        return Destination(None, meaning.text, Part(host_fragment, ("", dead, scope)))
     if isinstance(meaning, Outside):
-        part = Part(outside_fragment, tuple(meaning))
+        part = Part(host_fragment, ("", meaning, scope))
         name = names.outside(meaning.host, meaning.port)
         needs = (Wanted(types.CLUSTER, name, outside_cluster, tuple(meaning)),)
         return Destination(None, f"{meaning.host} is outside the mesh", part, needs)
@@ -200,3 +189,24 @@ def fixed(q: Reader, pod: Key) -> tuple[Wanted, ...]:
             upstream = clusters.Upstream(forward.target, "t")
             wanted.extend(_needs(q, upstream, found.scope, found.zone))
     return _once(wanted)
+
+
+__all__ = [
+    "Destination",
+    "Workload",
+    "assignment",
+    "black_hole",
+    "destination",
+    "external_cluster",
+    "fixed",
+    "forward_listener",
+    "host_fragment",
+    "inbound_cluster",
+    "inbound_listener",
+    "local_assignment",
+    "loop_listener",
+    "outside_cluster",
+    "proxy_listener",
+    "service_cluster",
+    "workload",
+]
