@@ -5,6 +5,7 @@ from typing import Final
 from envoy_data_plane.envoy.config.cluster.v3 import (
     Cluster,
     ClusterDiscoveryType,
+    ClusterDnsLookupFamily,
     ClusterEdsClusterConfig,
     ClusterTransportSocketMatch,
 )
@@ -93,6 +94,8 @@ def _dns(source: ir.DnsCluster) -> Cluster:
     return Cluster(
         name=source.name,
         type=ClusterDiscoveryType.STRICT_DNS,
+        # AUTO takes IPv6 alone when a name has both, also where IPv6 leads nowhere.
+        dns_lookup_family=ClusterDnsLookupFamily.V4_PREFERRED,
         connect_timeout=source.connection.connect_timeout,
         load_assignment=_fixed(source.name, source.host, source.port),
         typed_extension_protocol_options=upstream_options(source.wire, source.connection),

@@ -64,7 +64,7 @@ def _chain(source: Chain, bucket: timedelta) -> FilterChain:
         case Http() as http:
             network = connection_manager(http, bucket)
         case tcp:
-            network = tcp_proxy(tcp)
+            network = tcp_proxy(tcp, authenticated=source.tls is not None)
     return FilterChain(
         name=source.name,
         filter_chain_match=_match(source),

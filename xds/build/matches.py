@@ -2,18 +2,23 @@
 
 from typing import Any
 
+from envoy_data_plane.envoy.config.core.v3 import RuntimeFractionalPercent
 from envoy_data_plane.envoy.config.route.v3 import (
     HeaderMatcher,
     QueryParameterMatcher,
     RouteMatch,
+    RouteMatchConnectMatcher,
 )
 from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
+from envoy_data_plane.envoy.type.v3 import FractionalPercent, FractionalPercentDenominatorType
 
 from xds.ir.route import Match, PathExact, PathMatch, PathPrefix, PathRegex, ValueMatch
 
 
 def route_match(match: Match) -> RouteMatch:
-    """All conditions of a match must hold."""
+    """All conditions of a match must hold. CONNECT has no path: Envoy has a matcher of its own."""
+    if match.method == "CONNECT":
+        return RouteMatch(connect_matcher=RouteMatchConnectMatcher())
     headers = [HeaderMatcher(name=each.name, string_match=_text(each)) for each in match.headers]
     if match.method:
         exact = StringMatcher(exact=match.method)
@@ -24,7 +29,17 @@ def route_match(match: Match) -> RouteMatch:
         query_parameters=[
             QueryParameterMatcher(name=each.name, string_match=_text(each)) for each in match.query
         ],
+        runtime_fraction=_share(match.share),
     )
+
+
+def _share(millionths: int | None) -> RuntimeFractionalPercent | None:
+    if millionths is None:
+        return None
+    share = FractionalPercent(
+        numerator=millionths, denominator=FractionalPercentDenominatorType.MILLION
+    )
+    return RuntimeFractionalPercent(default_value=share)
 
 
 def prefix_of(path: PathMatch) -> str | None:

@@ -19,6 +19,7 @@ from xds.build.actions import NO_LIMIT, action
 from xds.build.config import struct
 from xds.build.headers import edits
 from xds.build.matches import route_match
+from xds.ir.connect import CONNECT
 from xds.ir.route import Forward, HeaderEdits, Origin, Route, RouteTable, VirtualHost
 from xds.wire.encode import encode
 from xds.wire.resource import Resource, make
@@ -80,7 +81,8 @@ def _asking_host() -> bytes:
         match=RouteMatch(prefix="/"),
         route=RouteAction(cluster_header=ASK_HEADER, timeout=NO_LIMIT),
     )
-    return delimited(_VIRTUAL_HOSTS, encode(EnvoyHost(name="*", domains=["*"], routes=[ask])))
+    host = EnvoyHost(name="*", domains=["*"], routes=[ask, _route(CONNECT)])
+    return delimited(_VIRTUAL_HOSTS, encode(host))
 
 
 def _host(source: VirtualHost) -> EnvoyHost:
