@@ -16,9 +16,10 @@ from controlplane.translate.authority import (
     Refused,
     resolve,
 )
-from controlplane.translate.routes import CONNECT, port_routes
+from controlplane.translate.routes import port_routes
 from controlplane.translate.scope import PortRef
 from controlplane.translate.services import service_at, shape
+from xds.ir.connect import CONNECT
 from xds.ir.route import Backend, Forward, Match, Respond, Route, VirtualHost
 from xds.names import outside, refused_host, routes
 

@@ -4,8 +4,6 @@ With routes attached, what none of their rules matches gets a 404 (GEP-1426). Wi
 request goes to the port, or is split by the TrafficShift.
 """
 
-from typing import Final
-
 from controlplane.graph import Reader, query
 from controlplane.translate.attached import attached, route_spec
 from controlplane.translate.clusters import Upstream, http_kind
@@ -16,19 +14,8 @@ from controlplane.translate.policies.traffic_shift import counterpart, shift_in_
 from controlplane.translate.rules import hashes, outcome, shifted
 from controlplane.translate.scope import PortRef
 from controlplane.world.rows import Key
+from xds.ir.connect import CONNECT
 from xds.ir.route import Backend, Forward, Match, Origin, Respond, Route
-
-CONNECT: Final = Route(
-    "connect",
-    Match(method="CONNECT"),
-    Respond(
-        405,
-        "plait: this proxy does not answer CONNECT. Send the request itself, with its full URL or "
-        "Host (gRPC and HTTP/2: h2c with :authority). For TCP declare a forward with the pod "
-        "annotation mesh.plait.dev/tcp-forwards\n",
-    ),
-)
-"""The tail of every virtual host: CONNECT has no path, so no other route matches it."""
 
 
 @query

@@ -4,9 +4,9 @@ Results are shared by every sidecar of one `Scope`. No node id, pod, address or 
 of a cluster or a virtual host: a mesh of 1,000 sidecars has one copy of each, not 1,000.
 """
 
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from controlplane.graph import AnyQuery
 from controlplane.world.rows import Key
 from xds.names import BackendName, ClusterKind
 
@@ -45,7 +45,7 @@ class PortRef(NamedTuple):
 class Part(NamedTuple):
     """A query and its arguments: what `Graph.subscribe` and `Graph.read` take."""
 
-    query: Callable[..., Any]
+    query: AnyQuery
     args: tuple[Any, ...]
 
 
@@ -57,6 +57,6 @@ class Wanted(NamedTuple):
 
     type_url: str
     name: str
-    query: Callable[..., Any]
+    query: AnyQuery
     args: tuple[Any, ...]
     endpoints: str = ""
