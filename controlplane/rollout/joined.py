@@ -1,0 +1,70 @@
+"""The route configurations of a proxy-mode sidecar, joined from shared virtual hosts.
+
+``px`` and ``pxfc`` are, beside leaves, the only bytes made per stream, and streams with equal sets
+share even these. A composition remembers its parts, so that an ACK approves every virtual host in
+it and a NACK can be bisected by virtual host.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Literal
+
+from controlplane.rollout.quarantine import Part
+from xds.build.routes import host_fragment, join_proxy_routes
+from xds.ir.route import Match, Respond, Route, VirtualHost
+from xds.wire.resource import Resource
+
+CACHE = 512
+
+Joined = Literal["px", "pxfc"]
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """``parts`` are the virtual hosts in it; ``tried`` those on trial (empty: no trial)."""
+
+    resource: Resource
+    parts: tuple[Part, ...]
+    fragments: Mapping[Part, "Fragment"]
+    tried: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A virtual host's bytes and their hash."""
+
+    body: bytes
+    version: str
+
+
+def fragment(body: bytes) -> Fragment:
+    return Fragment(body, blake2b(body, digest_size=8).hexdigest())
+
+
+def broken_host(host: VirtualHost) -> bytes:
+    """What stands in for a virtual host that Envoy refuses and that has no last good form."""
+    text = "plait: Envoy rejected the routes of this destination; see: meshctl status --problems\n"
+    route = Route("rejected", Match(), Respond(503, text))
+    return host_fragment(replace(host, routes=(route,)))
+
+
+class JoinCache:
+    """Joined configurations by name and fragments, bounded; the newest used stay."""
+
+    def __init__(self, size: int = CACHE) -> None:
+        self._size = size
+        self._joined: OrderedDict[tuple[str, tuple[str, ...]], Resource] = OrderedDict()
+
+    def join(self, name: Joined, fragments: tuple[Fragment, ...]) -> Resource:
+        key = (name, tuple(each.version for each in fragments))
+        found = self._joined.get(key)
+        if found is None:
+            found = join_proxy_routes(name, (each.body for each in fragments))
+            self._joined[key] = found
+            if len(self._joined) > self._size:
+                self._joined.popitem(last=False)
+        else:
+            self._joined.move_to_end(key)
+        return found

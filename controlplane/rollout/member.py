@@ -1,0 +1,92 @@
+"""One sidecar's stream as the rollout sees it: who it is, what it is to hold, what it was sent.
+
+Belongs to the `Edge`; no decisions are taken here. Wire names are the stream's, nodes the graph's:
+two streams may hold different bytes under one name, and one node may serve a thousand streams.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from controlplane.graph import AnyNode
+from controlplane.rollout.joined import Composition
+from controlplane.rollout.promotion import Promotions
+from controlplane.rollout.quarantine import Part
+from controlplane.translate.resources import Workload
+from controlplane.translate.scope import Wanted
+from controlplane.world.rows import Key
+from xds.serve.session import Session
+from xds.wire.resource import Resource
+
+COMPOSITIONS = 64
+"""Joined route configurations that are remembered until their ACK; more are never in flight."""
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """A connected sidecar. ``opened`` is monotonic seconds."""
+
+    session: Session
+    pod: Key
+    account: str
+    """The account that the stream's token was issued to."""
+    opened: float
+    promotions: Promotions
+    workload: Workload | None = None
+    workload_node: AnyNode | None = None
+    fixed_node: AnyNode | None = None
+    destinations: dict[str, AnyNode] = field(default_factory=dict)
+    """Nodes of promoted authorities."""
+    holds: dict[tuple[str, str], tuple[Wanted, AnyNode]] = field(default_factory=dict)
+    """What the stream is to hold, by (type URL, name)."""
+    names: dict[AnyNode, tuple[Wanted, ...]] = field(default_factory=dict)
+    """The same by node."""
+    hosts: dict[AnyNode, tuple[str, ...]] = field(default_factory=dict)
+    """Virtual host fragments, each with the clusters it needs."""
+    compositions: OrderedDict[tuple[str, str], Composition] = field(default_factory=OrderedDict)
+    """Joined route configurations by (name, version)."""
+    trials: dict[Part, Resource] = field(default_factory=dict)
+    """Resources under bisection."""
+    early: list[tuple[tuple[str, ...], bool]] = field(default_factory=list)
+    """Questions that came before the workload was known."""
+    reported: str = ""
+    """Leaf version that the client said it holds."""
+
+    @property
+    def label(self) -> str:
+        """``POD.NAMESPACE``, as users write it."""
+        return f"{self.pod.name}.{self.pod.namespace}"
+
+    def remember(self, composition: Composition) -> None:
+        """Keep what a joined configuration was made of until it is answered."""
+        key = (composition.resource.name, composition.resource.version)
+        self.compositions[key] = composition
+        self.compositions.move_to_end(key)
+        while len(self.compositions) > COMPOSITIONS:
+            self.compositions.popitem(last=False)
+
+    def add(self, wanted: Wanted, node: AnyNode) -> None:
+        self.holds[wanted.type_url, wanted.name] = (wanted, node)
+        self.names[node] = (*self.names.get(node, ()), wanted)
+
+    def drop(self, type_url: str, name: str) -> AnyNode:
+        """Forget a resource; returns its node."""
+        wanted, node = self.holds.pop((type_url, name))
+        left = tuple(each for each in self.names[node] if each is not wanted)
+        if left:
+            self.names[node] = left
+        else:
+            del self.names[node]
+        return node
+
+
+def difference(
+    held: Iterable[Any], desired: Iterable[Any]
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """(to drop, to add) in the order given."""
+    before, after = dict.fromkeys(held), dict.fromkeys(desired)
+    return (
+        tuple(each for each in before if each not in after),
+        tuple(each for each in after if each not in before),
+    )

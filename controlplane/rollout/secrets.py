@@ -1,0 +1,78 @@
+"""The secrets of each stream: its own leaf, and the roots of its trust domain, nothing else.
+
+Leaves are the one resource whose bytes are made for one stream. A leaf that the client reports and
+that is still good stays where it is; its version alone says when it is due.
+"""
+
+from controlplane.identity.leaves import Leaves
+from controlplane.identity.slots import Keep, LeafVersion
+from controlplane.rollout.member import Member
+from xds import types
+from xds.build.secrets import leaf, roots
+from xds.ir.secret import LeafSecret
+from xds.names import IDENTITY_SECRET, roots_secret
+from xds.wire.resource import Resource
+
+
+class Secrets:
+    """Hands out what `Leaves` issues. Owned by the edge."""
+
+    def __init__(self, leaves: Leaves) -> None:
+        self._leaves = leaves
+
+    def subscribed(self, member: Member, names: tuple[str, ...]) -> None:
+        """Wish the secrets among ``names`` that this stream may have; the rest stays absent."""
+        work = member.workload
+        if work is None:
+            return
+        for name in names:
+            if name == IDENTITY_SECRET:
+                reported = member.session.acked(types.SECRET).get(name, "")
+                answer = self._leaves.leaf_for(member, work.spiffe_id, reported)
+                if isinstance(answer, LeafSecret):
+                    self._send(member, answer)
+                elif isinstance(answer, Keep):
+                    kept = Resource(types.SECRET, name, answer.version, b"")
+                    member.session.want(types.SECRET, name, kept)
+                else:
+                    # Withheld: tried again by itself; until then the name stays open.
+                    member.session.defer(types.SECRET, (name,))
+            elif name == roots_secret(work.scope.trust_domain):
+                bundle = roots(self._leaves.roots(work.scope.trust_domain))
+                member.session.want(types.SECRET, name, bundle)
+
+    def admitted(self, member: Member) -> None:
+        """The workload became known, or another: answer what was asked before."""
+        names = member.session.subscribed(types.SECRET)
+        if names:
+            self.subscribed(member, tuple(sorted(names)))
+
+    def rotate(self, member: Member | None, now: float) -> tuple[Member, ...]:
+        """Renew one stream's leaf, or all, at once; the streams that get one."""
+        due = self._leaves.rotate(member)
+        self.tick(now)
+        return tuple(each for each in due if isinstance(each, Member))
+
+    def tick(self, now: float) -> None:
+        """Renew what is due at monotonic ``now``."""
+        for member in self._leaves.due(now):
+            assert isinstance(member, Member)
+            answer = self._leaves.renew(member)
+            if isinstance(answer, LeafSecret):
+                self._send(member, answer)
+
+    def version(self, member: Member) -> LeafVersion | None:
+        """The leaf that the stream was given or keeps."""
+        slot = self._leaves.slot(member)
+        return slot.version if slot else None
+
+    def renews_in(self, member: Member, now: float) -> float | None:
+        """Seconds until the next leaf."""
+        slot = self._leaves.slot(member)
+        return slot.renew_at - now if slot else None
+
+    def forget(self, member: Member) -> None:
+        self._leaves.forget(member)
+
+    def _send(self, member: Member, secret: LeafSecret) -> None:
+        member.session.want(types.SECRET, secret.name, leaf(secret))

@@ -1,0 +1,230 @@
+"""ACKs and NACKs of all streams, turned into verdicts, last good versions and Problems.
+
+A rejected version stays with the streams that hold its predecessor: every stream is given the last
+version that some Envoy accepted. The objects to blame are those behind the resource that changed
+since its last accepted version.
+"""
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from controlplane.api.problem import ObjectRef, Problem, Reason
+from controlplane.graph import AnyNode, Graph
+from controlplane.rollout.joined import Fragment
+from controlplane.rollout.member import Member
+from controlplane.rollout.quarantine import Choice, Part, Quarantine, Rejection
+from controlplane.world.log import Forgotten
+from controlplane.world.rows import Key
+from controlplane.world.tables import Cell, Table
+from xds import types
+from xds.wire.resource import Resource
+
+Reoffer = Callable[[Iterable[AnyNode]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One standing rejection, for people."""
+
+    rejection: Rejection
+    type_url: str
+    name: str
+    pod: str
+    """The sidecar that refused, ``POD.NAMESPACE``."""
+    objects: tuple[ObjectRef, ...]
+
+
+class Verdicts:
+    """Owned by the edge. ``try_hosts`` sends a bisection of virtual hosts (`Delivery`)."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._quarantine = Quarantine()
+        self._good: dict[Hashable, Resource | Fragment] = {}
+        self._good_at: dict[Hashable, int] = {}
+        self._records: dict[Part, Rejected] = {}
+        self.try_hosts: Callable[[Member, tuple[Part, ...]], None] = lambda *_: None
+
+    # --- what a stream gets --------------------------------------------------------------------
+
+    def resource(self, member: Member, node: AnyNode, value: Resource) -> Resource | None:
+        """The version of a resource that this stream is given; ``None``: it must do without."""
+        if self._quarantine.choose(member, Part(node, value.version)) is Choice.USE:
+            return value
+        good = self._good.get(node)
+        if isinstance(good, Resource):
+            return good
+        held = member.session.acked(value.type_url).get(value.name)
+        # What the client itself reported is its last good version, although its bytes are lost.
+        return Resource(value.type_url, value.name, held, b"") if held else None
+
+    def fragment(self, member: Member, node: AnyNode, value: Fragment) -> Fragment | None:
+        """The same for a virtual host."""
+        if self._quarantine.choose(member, Part(node, value.version)) is Choice.USE:
+            return value
+        good = self._good.get(node)
+        return good if isinstance(good, Fragment) else None
+
+    # --- ACK and NACK --------------------------------------------------------------------------
+
+    def acked(
+        self,
+        member: Member,
+        type_url: str,
+        resources: tuple[tuple[str, str], ...],
+        reoffer: Reoffer,
+    ) -> None:
+        """A response was accepted."""
+        parts: list[Part] = []
+        for name, version in resources:
+            parts.extend(self._parts(member, type_url, name, version))
+        fresh = [part for part in parts if not self._quarantine.approved(part)]
+        if not fresh:
+            return
+        for part in fresh:
+            self._remember(member, part)
+        cleared = self._quarantine.accept(fresh)
+        if cleared:
+            reoffer({part.node for part in cleared})  # type: ignore[misc]  # nodes
+
+    def nacked(
+        self,
+        member: Member,
+        type_url: str,
+        resources: tuple[Resource, ...],
+        message: str,
+        reoffer: Reoffer,
+    ) -> None:
+        """A response was rejected: try its halves, or reach a verdict."""
+        parts: dict[Part, str] = {}
+        for resource in resources:
+            for part in self._parts(member, type_url, resource.name, resource.version, tried=True):
+                parts[part] = resource.name
+                member.trials[part] = resource
+        if not parts:
+            return
+        step = self._quarantine.reject(member, parts, message)
+        for batch in step.trials:
+            if type_url == types.ROUTE:
+                self.try_hosts(member, batch)
+            else:
+                member.session.trial(type_url, [member.trials[part] for part in batch])
+        for rejection in step.rejected:
+            part = rejection.part
+            self._records[part] = Rejected(
+                rejection, type_url, parts[part], member.label, self._suspects(part)
+            )
+        reoffer({part.node for part in parts})  # type: ignore[misc]  # nodes
+
+    def left(self, member: Member, reoffer: Reoffer) -> None:
+        """A stream has ended; what it was bisecting is open again."""
+        freed = self._quarantine.leave(member)
+        for part, record in tuple(self._records.items()):
+            if record.rejection.stream is member:
+                del self._records[part]
+        if freed:
+            reoffer({part.node for part in freed})  # type: ignore[misc]  # nodes
+
+    def changed(self, node: AnyNode) -> None:
+        """A node has a new value: verdicts on older ones lapse."""
+        version = _version(node)
+        if self._quarantine.forget(node, version) or self._records:
+            for part in [p for p in self._records if p.node is node and p.version != version]:
+                del self._records[part]
+
+    def sweep(self) -> None:
+        """Drop what belongs to nodes that no stream holds."""
+        for node in [n for n in self._good if not self._graph.streams(n)]:  # type: ignore[arg-type]
+            del self._good[node]
+            self._good_at.pop(node, None)
+            self._quarantine.forget(node, None)
+            for part in [p for p in self._records if p.node is node]:
+                del self._records[part]
+
+    # --- for people ----------------------------------------------------------------------------
+
+    def rejected(self) -> tuple[Rejected, ...]:
+        """Standing rejections."""
+        return tuple(self._records.values())
+
+    def problems(self) -> tuple[Problem, ...]:
+        """One Problem for each suspect object of each standing rejection."""
+        found: list[Problem] = []
+        for record in self._records.values():
+            kind = types.SHORT.get(record.type_url, record.type_url)
+            others = f" (one of {len(record.objects)} suspects)" if len(record.objects) > 1 else ""
+            text = (
+                f"Envoy of {record.pod} rejected {kind} {record.name}{others}: "
+                f"{record.rejection.reason}"
+            )
+            remedy = "Sidecars keep the last good version; correct the object"
+            found.extend(
+                Problem(ref, Reason.REJECTED_BY_ENVOY, text, remedy) for ref in record.objects
+            )
+        return tuple(found)
+
+    # --- parts ---------------------------------------------------------------------------------
+
+    def _parts(
+        self, member: Member, type_url: str, name: str, version: str, *, tried: bool = False
+    ) -> tuple[Part, ...]:
+        if type_url == types.ROUTE:
+            composition = member.compositions.get((name, version))
+            if composition is not None:
+                return (composition.tried or composition.parts) if tried else composition.parts
+        hold = member.holds.get((type_url, name))
+        return (Part(hold[1], version),) if hold is not None else ()
+
+    def _remember(self, member: Member, part: Part) -> None:
+        node: AnyNode = part.node  # type: ignore[assignment]
+        value = node.value
+        if isinstance(value, Resource) and value.version == part.version:
+            self._good[node] = value
+        elif (trial := member.trials.get(part)) is not None and not isinstance(value, bytes):
+            self._good[node] = trial
+        elif isinstance(value, bytes):
+            for composition in member.compositions.values():
+                if (found := composition.fragments.get(part)) is not None:
+                    self._good[node] = found
+                    break
+        self._good_at[node] = node.changed_at
+        member.trials.pop(part, None)
+
+    def _suspects(self, part: Part) -> tuple[ObjectRef, ...]:
+        """Objects behind a node that changed since its last accepted version; all of them when
+        nothing was accepted yet or the log does not reach back."""
+        node: AnyNode = part.node  # type: ignore[assignment]
+        cells: Iterable[Cell] = ()
+        since = self._good_at.get(node)
+        if since is not None:
+            try:
+                cells = self._graph.suspects(node, since)
+            except Forgotten:
+                cells = ()
+        found = _objects(cells)
+        return found or self._objects_behind(node)
+
+    def _objects_behind(self, node: AnyNode) -> tuple[ObjectRef, ...]:
+        present = [
+            cell
+            for cell in self._graph.provenance(node)
+            if isinstance(cell.source, Table)
+            and self._graph.world.get(cell.source, cell.key) is not None
+        ]
+        return _objects(present)
+
+
+def _version(node: AnyNode) -> str | None:
+    value: Any = node.value
+    return value.version if isinstance(value, Resource) else None
+
+
+def _objects(cells: Iterable[Cell]) -> tuple[ObjectRef, ...]:
+    return tuple(
+        sorted(
+            ObjectRef(cell.source.name, cell.key.namespace, cell.key.name)
+            for cell in cells
+            if isinstance(cell.source, Table) and isinstance(cell.key, Key)
+        )
+    )
