@@ -20,10 +20,16 @@ Check = Callable[[Sequence[Taken]], Iterable[Problem]]
 
 
 def validate_texts(
-    texts: Mapping[str, str], *, cluster: str = "default", check: Check | None = None
+    texts: Mapping[str, str],
+    *,
+    cluster: str = "default",
+    strict: bool = False,
+    check: Check | None = None,
 ) -> list[Problem]:
-    """Problems of manifests by the path to show, in order of path and line."""
-    return _validate({path: Content(text) for path, text in texts.items()}, cluster, check)
+    """Problems of manifests by the path to show, in order of path and line. ``strict`` as in
+    `validate`."""
+    problems = _validate({path: Content(text) for path, text in texts.items()}, cluster, check)
+    return [_strict(problem) for problem in problems] if strict else problems
 
 
 def validate(
