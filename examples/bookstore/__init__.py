@@ -1,0 +1,1 @@
+"""The bookstore: four small HTTP and TCP programs, their manifests, load clients and a demo."""

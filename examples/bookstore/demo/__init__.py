@@ -1,0 +1,1 @@
+"""``python -m examples.bookstore.demo``: the bookstore on real Envoys, every claim measured."""

@@ -1,0 +1,125 @@
+"""Run the demo. Exit status 0 only if every claim held; 1 otherwise; 130 after Ctrl-C.
+
+KEEP=1 in the environment: stay up afterwards until Ctrl-C.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+
+from rich.console import Console
+
+from examples.bookstore.demo import layout, lock
+from examples.bookstore.demo.context import ROOT, Demo, Places, TooSlow, environment
+from examples.bookstore.demo.keep import stay
+from examples.bookstore.demo.page import Screen, screen
+from examples.bookstore.demo.processes import Died, Processes
+from examples.bookstore.demo.stages import (
+    broken,
+    restart,
+    rotate,
+    shift,
+    start,
+    strangers,
+    summary,
+)
+from examples.bookstore.demo.typed import CommandFailed, Shell
+from examples.bookstore.http1 import BadReply
+
+REFRESH = 0.25
+"""Seconds between two drawings of the page."""
+
+
+async def _draw(demo: Demo) -> None:
+    while True:
+        demo.screen.show(demo.view())
+        await asyncio.sleep(REFRESH)
+
+
+async def _sequence(demo: Demo) -> None:
+    await start.mesh(demo)
+    await start.load(demo)
+    await strangers.run(demo)
+    await shift.run(demo)
+    await rotate.run(demo)
+    await restart.run(demo)
+    await broken.run(demo)
+    summary.run(demo)
+
+
+async def _run(demo: Demo, console: Console) -> bool:
+    """The whole demo; True when every claim held."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+    demo.readers.append(asyncio.create_task(_draw(demo)))
+    try:
+        complete = True
+        try:
+            await _sequence(demo)
+        except (Died, TooSlow, CommandFailed, BadReply, OSError, EOFError) as error:
+            complete = False
+            demo.claim("the demo ran to its end", str(error) or type(error).__name__, held=False)
+        demo.screen.close()
+        console.print(demo.claims.table())
+        if os.environ.get("KEEP") == "1" and complete:
+            await stay(demo, console)
+        return complete and demo.claims.all_held
+    finally:
+        for reader in demo.readers:
+            reader.cancel()
+
+
+def _prepare(places: Places, view: Screen) -> Demo:
+    docs = layout.documents(places.manifests)
+    surroundings = environment(places)
+    return Demo(
+        places,
+        layout.workloads(docs),
+        layout.trust_domain(docs),
+        Processes(places.logs, surroundings, ROOT),
+        view,
+        Shell(surroundings, ROOT, view.say),
+    )
+
+
+def main() -> int:
+    started = time.monotonic()
+    try:
+        with lock.hold():
+            return _locked(started)
+    except lock.Taken as taken:
+        print(f"demo: {taken}", file=sys.stderr)
+        return 1
+
+
+def _locked(started: float) -> int:
+    places = Places.make()
+    console, view = screen(started)
+    status = 1
+    demo = _prepare(places, view)
+    try:
+        status = 0 if asyncio.run(_run(demo, console)) else 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        status = 130
+    finally:
+        view.close()
+        demo.processes.close()
+        if status == 1:
+            console.print(f"Logs of every process are kept in {places.logs}", highlight=False)
+        else:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(places.root)
+    verdict = {0: "every claim held", 130: "stopped"}.get(status, "NOT every claim held")
+    console.print(f"{verdict}; {time.monotonic() - started:.0f} s in all", highlight=False)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
