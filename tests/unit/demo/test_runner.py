@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from controlplane.app.codec import to_json
+from controlplane.sources.validate import validate, validate_texts
 from examples.bookstore.demo import layout, lock
 from examples.bookstore.demo.claims import Claims
 from examples.bookstore.demo.context import TooSlow, until
@@ -23,7 +25,7 @@ from examples.bookstore.demo.meter import Meter
 from examples.bookstore.demo.observe import AccessLog, parse_metrics
 from examples.bookstore.demo.page import ClientRow, Lines, View, plain, render, split_bar
 from examples.bookstore.demo.processes import Died, Processes, descendants, resident_bytes
-from examples.bookstore.demo.stages import broken, rotate, strangers
+from examples.bookstore.demo.stages import broken, restart, rotate, strangers
 from examples.bookstore.demo.stages.shift import Measured
 from examples.bookstore.http1 import Address
 from examples.bookstore.load.report import Batch, Call, Failure
@@ -139,10 +141,19 @@ def test_the_manifests_say_who_runs_where() -> None:
     assert {name for call in layout.CALLS for name in call} == set(found)
 
 
-def test_the_manifests_have_what_the_demo_edits() -> None:
+def test_the_manifests_are_valid_down_to_the_last_field() -> None:
+    assert validate([layout.MANIFESTS], strict=True) == []
+
+
+def test_the_broken_manifest_is_reported_with_everything_the_demo_asks_for() -> None:
     text = (layout.MANIFESTS / broken.FILE).read_text()
-    assert text.count("timeout: 5s") == 1
-    assert broken.GOOD in text.replace("timeout: 5s", "timeout: 4s")
+    assert text.count(restart.GOOD) == 1
+    changed = text.replace(restart.GOOD, broken.GOOD)
+    assert validate_texts({broken.FILE: changed}, strict=True) == []
+    spoilt = changed.replace(broken.GOOD, broken.BROKEN)
+    (problem,) = validate_texts({broken.FILE: spoilt})
+    at = spoilt.splitlines().index(f"  {broken.BROKEN}") + 1
+    assert broken.complete(to_json(problem), at) == []
 
 
 async def test_until_returns_the_answer_or_names_what_was_late() -> None:

@@ -5,10 +5,11 @@ import time
 from typing import Any
 
 from examples.bookstore.demo.context import Demo
+from examples.bookstore.demo.stages import restart
 from examples.bookstore.demo.typed import decode
 
 FILE = "ratings.yaml"
-GOOD, BROKEN = "timeout: 4s", "timeout: soon"
+GOOD, BROKEN = restart.CHANGED, "timeout: soon"
 
 
 async def problems(demo: Demo) -> list[dict[str, Any]]:
@@ -37,8 +38,7 @@ async def run(demo: Demo) -> None:
     text = (demo.places.manifests / FILE).read_text()
     broken = text.replace(GOOD, BROKEN)
     assert broken != text
-    lines = broken.splitlines()
-    start = next(i for i, line in enumerate(lines, 1) if line == "kind: RoutePolicy") - 1
+    at = next(i for i, line in enumerate(broken.splitlines(), 1) if BROKEN in line)
     failed, saved = len(demo.meter.failures), time.monotonic()
     demo.places.save(FILE, broken)
     demo.say(f"  {FILE}: spec.timeout of RoutePolicy ratings is now `soon`")
@@ -48,7 +48,7 @@ async def run(demo: Demo) -> None:
     for line in result.out.splitlines():
         if line.startswith("error: "):
             demo.say(f"  {line}")
-    missing = complete(found[0], start)
+    missing = complete(found[0], at)
     demo.claim(
         "a broken manifest: file, line, object, field and remedy are named",
         f"after {shown:.1f} s" + "".join(f", without the {part}" for part in missing),

@@ -29,6 +29,8 @@ STREAMS = "plait_xds_streams"
 POLICY = {"kind": "RoutePolicy", "namespace": NAMESPACE, "name": "ratings"}
 """The object that is changed while the control plane is away."""
 
+GOOD, CHANGED = "timeout: 5s", "timeout: 4s"
+
 Versions = dict[tuple[str, str, str], str]
 """(pod, type, name) of a resource → the version that Envoy accepted last."""
 
@@ -125,7 +127,7 @@ async def changed(demo: Demo) -> None:
     received = await _received(demo)
     kill(demo)
     text = (demo.places.manifests / "ratings.yaml").read_text()
-    demo.places.save("ratings.yaml", text.replace("timeout: 5s", "timeout: 4s"))
+    demo.places.save("ratings.yaml", text.replace(GOOD, CHANGED))
     demo.say("  ratings.yaml: RoutePolicy ratings, spec.timeout: 5s is now 4s")
     samples = await back(demo)
     after = await held(demo)
