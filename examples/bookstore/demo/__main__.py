@@ -67,13 +67,22 @@ async def _run(demo: Demo, console: Console) -> bool:
             complete = False
             demo.claim("the demo ran to its end", str(error) or type(error).__name__, held=False)
         demo.screen.close()
-        console.print(demo.claims.table())
+        _summarise(demo, console)
         if os.environ.get("KEEP") == "1" and complete:
             await stay(demo, console)
         return complete and demo.claims.all_held
     finally:
         for reader in demo.readers:
             reader.cancel()
+
+
+def _summarise(demo: Demo, console: Console) -> None:
+    if console.is_terminal:
+        console.print(demo.claims.table())
+        return
+    console.print("\nWhat was claimed, and what was measured:")
+    for claim in demo.claims.claims:
+        console.print(str(claim), highlight=False, markup=False, soft_wrap=True)
 
 
 def _prepare(places: Places, view: Screen) -> Demo:
