@@ -12,10 +12,10 @@ from controlplane.translate.inbound import inbound_ports
 from controlplane.translate.instances import instance
 from controlplane.translate.scope import PortRef
 from controlplane.translate.services import external_host, find_service, port_numbers
+from controlplane.translate.workloads import PROXY_LOOP_PORT as PROXY_LOOP_PORT
+from controlplane.translate.workloads import PROXY_PORT as PROXY_PORT
 from controlplane.world.rows import Key
 
-PROXY_PORT: Final = 15080
-PROXY_LOOP_PORT: Final = 15081
 EXAMPLE: Final = "5000:ledger.shop:9000"
 
 

@@ -16,7 +16,7 @@ from controlplane.translate.instances import instance, labels_of
 from controlplane.translate.policies.mutual_tls import strict
 from controlplane.translate.protocols import Protocol, protocol_of
 from controlplane.translate.services import shape
-from controlplane.translate.workloads import Workload, workload
+from controlplane.translate.workloads import PROXY_LOOP_PORT, PROXY_PORT, Workload, workload
 from controlplane.world.rows import Key, Labels
 from controlplane.world.schema import SERVICES_BY_SELECTOR, label_buckets
 from xds.ir.cluster import CircuitBreakers, ConnectionSettings, StaticCluster, Wire
@@ -63,7 +63,7 @@ def services_of(q: Reader, cluster: str, namespace: str, labels: Labels) -> tupl
 
 
 @query
-def inbound_ports(q: Reader, pod: Key) -> tuple[InboundPort, ...]:
+def declared_ports(q: Reader, pod: Key) -> tuple[InboundPort, ...]:
     """Container ports and the target ports of selecting Services, by number.
 
     The protocol is what the Services declare: a declared one before an undeclared one, else the
@@ -84,6 +84,12 @@ def inbound_ports(q: Reader, pod: Key) -> tuple[InboundPort, ...]:
             if declared.get(number, Protocol.UNDECLARED) is Protocol.UNDECLARED:
                 declared[number] = protocol
     return tuple(InboundPort(*item) for item in sorted({**ports, **declared}.items()))
+
+
+@query
+def inbound_ports(q: Reader, pod: Key) -> tuple[InboundPort, ...]:
+    """The declared ports that the sidecar serves: not those that it needs itself."""
+    return tuple(p for p in declared_ports(q, pod) if p.port not in (PROXY_PORT, PROXY_LOOP_PORT))
 
 
 @query

@@ -19,7 +19,9 @@ class Capture(StrEnum):
     REDIRECT = "redirect"
 
 
-LOOPBACK: Final = "127.0.0.1"
+PROXY_PORT: Final = 15080
+PROXY_LOOP_PORT: Final = 15081
+"""Proxy mode: ports of the HTTP proxy and of its loop, on the pod's address."""
 
 
 @dataclass(frozen=True, slots=True)

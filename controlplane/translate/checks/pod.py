@@ -1,0 +1,79 @@
+"""What is wrong with a Pod's place in the mesh: addresses, ports, declared forwards."""
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from controlplane.api.problem import ObjectRef, Problem, Reason, Severity
+from controlplane.graph import Reader
+from controlplane.translate.endpoints import target_port
+from controlplane.translate.forwards import PROXY_LOOP_PORT, PROXY_PORT, forward_faults
+from controlplane.translate.inbound import declared_ports, services_of
+from controlplane.translate.instances import APP_ADDRESS, TCP_FORWARDS, Instance, instance, pod_at
+from controlplane.translate.protocols import Protocol, protocol_of
+from controlplane.translate.services import shape
+from controlplane.world.rows import Key
+
+_ANNOTATION = "metadata.annotations[{}]"
+
+
+def check(q: Reader, key: Key) -> Iterator[Problem]:
+    found = instance(q, key)
+    if found is None:
+        return
+    me = ObjectRef("Pod", key.namespace, key.name)
+    if found.meshed:
+        for address in found.addresses:
+            owner = pod_at(q, address)
+            if owner is not None and owner != key:
+                message = f"Pod {owner.namespace}/{owner.name} has the address {address} too"
+                remedy = "Give each pod an address of its own"
+                yield Problem(me, Reason.CONFLICTED, message, remedy, "status.podIP")
+    if found.app_address:
+        yield from _proxy_mode(q, me, found)
+    yield from _disagreement(q, me, found)
+    for fault in forward_faults(q, key):
+        field = _ANNOTATION.format(TCP_FORWARDS)
+        yield Problem(me, Reason.INVALID, fault.message, fault.remedy, field)
+
+
+def _proxy_mode(q: Reader, me: ObjectRef, found: Instance) -> Iterator[Problem]:
+    field = _ANNOTATION.format(APP_ADDRESS)
+    try:
+        ip_address(found.app_address)
+    except ValueError:
+        message = f"{found.app_address!r} is no address"
+        yield Problem(me, Reason.INVALID, message, "Write for example 127.0.1.2", field)
+    if found.app_address in found.addresses:
+        message = "the application's address is the pod's own, which the sidecar binds"
+        remedy = "Let the application listen on another address, for example 127.0.1.2"
+        yield Problem(me, Reason.INVALID, message, remedy, field)
+    if not found.addresses:
+        message = "the sidecar has no address to bind"
+        yield Problem(me, Reason.INVALID, message, "Set status.podIP", "status.podIP")
+    for port in declared_ports(q, found.key):
+        if port.port in (PROXY_PORT, PROXY_LOOP_PORT):
+            message = f"port {port.port} is the sidecar's own and is not served"
+            yield Problem(me, Reason.CONFLICTED, message, "Use another port", "spec.containers")
+
+
+def _disagreement(q: Reader, me: ObjectRef, found: Instance) -> Iterator[Problem]:
+    """Services that declare different protocols for one port of the pod."""
+    declared: dict[int, tuple[Protocol, Key]] = {}
+    for key in services_of(q, found.key.cluster, found.key.namespace, found.labels):
+        service = shape(q, key)
+        for port in service.ports if service else ():
+            number = target_port(q, found.key, port.target, port.port)
+            protocol = protocol_of(port.app_protocol, port.name)
+            if number is None or protocol is Protocol.UNDECLARED:
+                continue
+            first, owner = declared.setdefault(number, (protocol, key))
+            if first is not protocol:
+                yield Problem(
+                    me,
+                    Reason.CONFLICTED,
+                    f"port {number} is {first} to Service {owner.name} and {protocol} to Service "
+                    f"{key.name}; it is served as {first}",
+                    "Declare one protocol for the port in all Services",
+                    "spec.containers",
+                    Severity.WARNING,
+                )
