@@ -61,7 +61,8 @@ class Addresses:
         kept = {
             name: address
             for name, address in self.given.items()
-            if ipaddress.ip_address(address) in network and address not in taken
+            if address not in taken
+            and (network == self.network or ipaddress.ip_address(address) in network)
         }
         if len(kept) > network.num_addresses // 2:
             kept = {name: address for name, address in kept.items() if name in wanted}

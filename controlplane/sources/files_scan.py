@@ -94,14 +94,16 @@ def read(path: str, shown: str) -> Content:
         return Content()
     except OSError as error:
         return _unreadable(shown, error)
-    with os.fdopen(fd, "rb") as file:
-        try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                return Content()
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            return Content()
+        with open(fd, "rb", closefd=False) as file:
             data = file.read(MAX_BYTES + 1) if status.st_size <= MAX_BYTES else b""
-        except OSError as error:
-            return _unreadable(shown, error)
+    except OSError as error:
+        return _unreadable(shown, error)
+    finally:
+        os.close(fd)
     seen = stamp(status)
     if status.st_size > MAX_BYTES or len(data) > MAX_BYTES:
         size = max(status.st_size, len(data))

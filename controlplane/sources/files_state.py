@@ -126,15 +126,16 @@ class FilesState:
 
     def _assign(self, touched: set[ObjectRef]) -> set[ObjectRef]:
         """Give addresses; the Services whose address has changed."""
-        if not any(ref.kind == "Service" or ref == SETTINGS for ref in touched):
-            return set()
+        moved = SETTINGS in touched
         for ref in touched:
             if ref.kind == "Service":
                 winner = self.claims.winner(ref)
-                if winner is None:
-                    self._services.pop(ref, None)
-                else:
+                old = self._services.pop(ref, None)
+                if winner is not None:
                     self._services[ref] = winner.taken.row
+                moved |= _claim(old) != _claim(self._services.get(ref))
+        if not moved:
+            return set()
         before = self.addresses
         network = self._network() or before.network
         self.addresses = before.assign(self._services.values(), network)
@@ -212,6 +213,11 @@ class FilesState:
     def _source(self, ref: ObjectRef) -> Source | None:
         found = self.claims.source(ref)
         return found[1] if found else None
+
+
+def _claim(service: Service | None) -> tuple[bool, tuple[str, ...]]:
+    """What of a Service matters to the assignment of addresses."""
+    return (needs_address(service), service.cluster_ips) if service else (False, ())
 
 
 def _order(problem: Problem) -> tuple[Source, ObjectRef, str, str]:

@@ -109,7 +109,7 @@ def parse(text: str) -> Yaml:
         parser = _Parser(text)
         root = parser.get_single_node()
     except yaml.YAMLError as error:
-        raise _explained(error) from None
+        raise _explained(error, text) from None
     except RecursionError:
         raise NotYaml(1, f"is nested deeper than {MAX_DEPTH}", "Flatten it") from None
     finally:
@@ -118,11 +118,12 @@ def parse(text: str) -> Yaml:
     return Yaml(None if root is None else _Construct().value(root, 0), root)
 
 
-def _explained(error: yaml.YAMLError) -> NotYaml:
+def _explained(error: yaml.YAMLError, text: str) -> NotYaml:
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or str(error)
     context = getattr(error, "context", None)
-    line = mark.line + 1 if mark is not None else 1
+    last = text.rstrip().count("\n") + 1
+    line = min(mark.line + 1, last) if mark is not None else 1
     message = f"is not YAML: {what}" + (f" {context}" if context else "")
     return NotYaml(line, message, "Check the indentation, colons and quotes at this line")
 
