@@ -1,0 +1,143 @@
+"""`meshctl proxy list` and `meshctl proxy config`: what each sidecar was sent and holds.
+
+The state of a resource is what the sidecar acknowledged or refused, never what it ought to hold.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from controlplane.app.views import Delivery, Proxies, ProxyConfig, ResourceView
+from controlplane.meshctl import names, options
+from controlplane.meshctl.client import call, proxy_path
+from controlplane.meshctl.output import Block, Output, Table, amount, print_result
+from controlplane.meshctl.trouble import Exit
+
+LIST_HELP = """List the sidecars, and pods whose sidecar is not connected.
+
+[bold]Examples[/bold]
+
+  meshctl proxy list
+
+  meshctl proxy list -n shop -o json
+"""
+
+CONFIG_HELP = """Show the resources of one sidecar: asked, sent, acknowledged or rejected.
+
+KIND is listeners, routes, clusters, endpoints or secrets; without it all are shown. A version in
+column ACKED is one that Envoy said it accepted. Secrets show their version only.
+
+[bold]Examples[/bold]
+
+  meshctl proxy config web.shop
+
+  meshctl proxy config web.shop clusters --body
+
+  meshctl proxy config web -n shop -o json
+"""
+
+Kind = Annotated[
+    str | None,
+    typer.Argument(metavar="[KIND]", help="listeners, routes, clusters, endpoints or secrets."),
+]
+Body = Annotated[
+    bool, typer.Option("--body", help="Also print the content of acknowledged resources.")
+]
+
+
+def run_list(
+    namespace: options.Namespace = None,
+    state: options.State = None,
+    output: options.Format = Output.TABLE,
+) -> None:
+    found = call(state, lambda client: client.get(Proxies, "/v1/proxies"))
+    if namespace is not None:
+        ending = f".{namespace}"
+        found = Proxies(tuple(each for each in found.proxies if each.pod.endswith(ending)))
+    print_result(found, output, list_blocks)
+
+
+def run_config(
+    pod: options.Pod,
+    kind: Kind = None,
+    body: Body = False,
+    namespace: options.Namespace = None,
+    state: options.State = None,
+    output: options.Format = Output.TABLE,
+) -> None:
+    short = names.resource_type(kind) if kind else None
+    path = proxy_path(*names.pod_name(pod, namespace))
+    wanted = "true" if body or output is not Output.TABLE else None
+    config = call(state, lambda client: client.get(ProxyConfig, path, bodies=wanted))
+    if short:
+        kept = tuple(each for each in config.resources if each.type == short)
+        config = ProxyConfig(config.proxy, kept)
+    print_result(config, output, lambda shown: config_blocks(shown, body=body))
+    rejected = any(each.state is Delivery.REJECTED for each in config.resources)
+    raise typer.Exit(Exit.PROBLEMS if rejected else Exit.OK)
+
+
+def list_blocks(found: Proxies) -> Iterable[Block]:
+    yield Table(
+        ("POD", "WORKLOAD", "STATE", "ACKED", "WAITING", "REJECTED", "CAPTURE", "SINCE"),
+        tuple(
+            (
+                each.pod,
+                each.workload,
+                _state(each.connected, each.waiting, each.rejected),
+                f"{each.acked}/{each.resources}",
+                str(each.waiting),
+                str(each.rejected),
+                each.capture or "-",
+                each.since or "-",
+            )
+            for each in found.proxies
+        ),
+        "no sidecars",
+    )
+
+
+def _state(connected: bool, waiting: int, rejected: int) -> str:
+    if not connected:
+        return "disconnected"
+    return "rejecting" if rejected else "waiting" if waiting else "current"
+
+
+def config_blocks(config: ProxyConfig, *, body: bool) -> Iterable[Block]:
+    proxy = config.proxy
+    yield f"{proxy.pod}   workload {proxy.workload}   node {proxy.node}   since {proxy.since}"
+    yield ""
+    yield Table(
+        ("TYPE", "NAME", "STATE", "ASKED", "SENT", "ACKED"),
+        tuple(
+            (
+                each.type,
+                each.name,
+                each.state.value,
+                "by name" if each.asked else "-",
+                each.sent or "-",
+                each.acked or "-",
+            )
+            for each in config.resources
+        ),
+        "no resources",
+    )
+    rejected = [each for each in config.resources if each.state is Delivery.REJECTED]
+    if rejected:
+        yield ""
+        yield f"{amount(len(rejected), 'resource')} rejected; the last good version stays in use:"
+        yield from (_rejection(each) for each in rejected)
+    if body:
+        for each in config.resources:
+            if each.body is not None:
+                yield f"\n# {each.type} {each.name} {each.acked}"
+                yield json.dumps(each.body, indent=2, ensure_ascii=False)
+
+
+def _rejection(resource: ResourceView) -> str:
+    made_from = ", ".join(str(ref) for ref in resource.objects)
+    return f"  {resource.type} {resource.name}: {resource.nack}" + (
+        f" (made from {made_from})" if made_from else ""
+    )
