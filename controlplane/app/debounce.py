@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from controlplane.world.schema import ENDPOINT_SLICES, PODS
-from controlplane.world.transaction import Change as WorldChange
+from controlplane.world.transaction import Edit
 
 ENDPOINT_KINDS = frozenset({ENDPOINT_SLICES.name, PODS.name})
 
@@ -28,7 +28,7 @@ class DebounceSettings:
 @dataclass(slots=True)
 class _Lane:
     quiet: float
-    changes: list[WorldChange] = field(default_factory=list)
+    changes: list[Edit] = field(default_factory=list)
     first: float = 0.0
     last: float = 0.0
 
@@ -46,7 +46,7 @@ class Debouncer:
         self._endpoints = _Lane(settings.endpoint_quiet)
         self._routing = _Lane(settings.routing_quiet)
 
-    def add(self, changes: Sequence[WorldChange], now: float) -> None:
+    def add(self, changes: Sequence[Edit], now: float) -> None:
         """Take a transaction."""
         if not changes:
             return
@@ -66,9 +66,9 @@ class Debouncer:
         ]
         return min(times, default=None)
 
-    def take(self, now: float) -> list[WorldChange]:
+    def take(self, now: float) -> list[Edit]:
         """What has become due, as one transaction."""
-        taken: list[WorldChange] = []
+        taken: list[Edit] = []
         for lane in (self._endpoints, self._routing):
             at = lane.due(self._ceiling)
             if at is not None and at <= now:
@@ -76,7 +76,15 @@ class Debouncer:
                 lane.changes.clear()
         return taken
 
-    def flush(self) -> list[WorldChange]:
+    def take_endpoints(self, now: float) -> list[Edit]:
+        """What has become due in the endpoint lane alone: a pass that runs takes it in."""
+        at = self._endpoints.due(self._ceiling)
+        if at is None or at > now:
+            return []
+        taken, self._endpoints.changes = self._endpoints.changes, []
+        return taken
+
+    def flush(self) -> list[Edit]:
         """Everything, due or not (first load, shutdown)."""
         taken = self._endpoints.changes + self._routing.changes
         self._endpoints.changes, self._routing.changes = [], []

@@ -384,7 +384,7 @@ class Manifests:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A workload certificate at one sidecar. ``serial`` is upper-case hexadecimal, as Envoy
+    """A workload certificate at one sidecar. ``serial`` is lower-case hexadecimal, as Envoy
     logs it."""
 
     pod: str

@@ -395,6 +395,11 @@ class Edge:
                 )
         self._learnt.compact()
 
+    def sweep(self) -> None:
+        """Forget verdicts and fragments of what no stream holds any more."""
+        self._verdicts.sweep()
+        self._delivery.sweep()
+
 
 def _member(session: Session) -> Member:
     member = session.owner

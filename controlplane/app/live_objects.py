@@ -1,0 +1,275 @@
+"""Live answers about objects: how far a change has come, what is stored, what is wrong with it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any
+
+import yaml
+
+from controlplane.api.decode import reference
+from controlplane.api.problem import ObjectRef, Problem, Reason, Severity
+from controlplane.app import views
+from controlplane.app.inspect import Refused, not_found
+from controlplane.app.live_parts import LiveParts
+from controlplane.graph import ABSENT, AnyNode, Failed
+from controlplane.rollout.member import Member
+from controlplane.sources.manifests import split
+from controlplane.sources.objects import object_path, remove_object, save_object
+from controlplane.sources.validate import validate_texts
+from controlplane.translate.problems import KINDS, problems
+from controlplane.translate.resources import host_fragment
+from controlplane.world.rows import Key
+from controlplane.world.schema import TABLES
+from controlplane.world.tables import Table
+from xds import types
+from xds.wire.resource import Resource
+
+
+class Objects:
+    """Reads the world; stores in STATE/objects what `meshctl` applies."""
+
+    def __init__(self, parts: LiveParts) -> None:
+        self._parts = parts
+        self._directory = parts.settings.state / "objects"
+
+    # --- progress ------------------------------------------------------------------------------
+
+    def progress(self, ref: ObjectRef) -> views.Progress:
+        table, key = self._place(ref)
+        row = self._parts.graph.world.get(table, key)
+        if row is None:
+            raise not_found(str(ref), "See what there is with: meshctl status")
+        found: dict[Member, bool] = {}
+        for node in self._parts.graph.dependants(table, key):
+            for stream in self._parts.graph.streams(node):
+                if isinstance(stream, Member):
+                    held = self._holds(stream, node)
+                    if held is not None:
+                        found[stream] = found.get(stream, True) and held
+        rejected = self._rejected(ref)
+        refused = {each.pod for each in rejected}
+        waiting = {m.label for m, held in found.items() if not held} - refused
+        return views.Progress(
+            object=ref,
+            hash=content_hash(row),
+            applied=self._parts.pipeline.idle,
+            total=len(found),
+            acked=sum(found.values()),
+            waiting=tuple(sorted(waiting)),
+            rejected=rejected,
+            problems=self.of(ref),
+        )
+
+    def _holds(self, member: Member, node: AnyNode) -> bool | None:
+        """Whether a sidecar has accepted a node's value; ``None``: it is not sent to sidecars."""
+        if node.query is host_fragment:
+            return self._parts.delivery.holds_host(member, node)
+        if node.value is ABSENT:
+            return None
+        value: Any = node.value
+        if value is not None and not isinstance(value, Resource):
+            return None
+        held = True
+        for wanted in member.names.get(node, ()):
+            version = member.session.acked(wanted.type_url).get(wanted.name)
+            held = held and version == (value.version if value is not None else None)
+        return held
+
+    def _rejected(self, ref: ObjectRef) -> tuple[views.Rejection, ...]:
+        return tuple(
+            views.Rejection(
+                record.pod,
+                types.SHORT.get(record.type_url, record.type_url),
+                record.name,
+                record.rejection.reason,
+            )
+            for record in self._parts.verdicts.rejected()
+            if ref in record.objects
+        )
+
+    def _place(self, ref: ObjectRef) -> tuple[Table[Key, Any], Key]:
+        table = TABLES.get(ref.kind)
+        if table is None:
+            raise not_found(f"kind {ref.kind}", f"Kinds: {', '.join(sorted(TABLES))}")
+        return table, Key(self._parts.settings.cluster, ref.namespace, ref.name)
+
+    # --- problems ------------------------------------------------------------------------------
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything that is known to be wrong, errors first, then by object."""
+        found = dict.fromkeys(
+            (
+                *self._parts.pipeline.problems,
+                *self._translation(),
+                *map(self._sourced, self._parts.verdicts.problems()),
+                *self._parts.leaves.problems(),
+                *self._failures(),
+            )
+        )
+        return tuple(
+            sorted(found, key=lambda p: (p.severity is Severity.WARNING, p.object, p.field))
+        )
+
+    def of(self, ref: ObjectRef) -> tuple[Problem, ...]:
+        """Problems of one object."""
+        table, key = self._place(ref)
+        known = [p for p in self._parts.pipeline.problems if p.object == ref]
+        known += [self._sourced(p) for p in self._checked(table.name, key)]
+        known += [self._sourced(p) for p in self._parts.verdicts.problems() if p.object == ref]
+        return tuple(dict.fromkeys(known))
+
+    def _translation(self) -> Iterable[Problem]:
+        for kind in KINDS:
+            table: Table[Key, Any] = TABLES[kind]
+            for key in self._parts.graph.world.rows(table):
+                yield from map(self._sourced, self._checked(kind, key))
+
+    def _checked(self, kind: str, key: Key) -> tuple[Problem, ...]:
+        try:
+            return self._parts.graph.read(problems, kind, key)
+        except Failed as failed:
+            ref = ObjectRef(kind, key.namespace, key.name)
+            return (_internal(ref, str(failed)),)
+
+    def _failures(self) -> Iterable[Problem]:
+        for node, failure in self._parts.graph.failed.items():
+            yield _internal(ObjectRef("Query", "", str(node)), str(failure))
+
+    def _sourced(self, problem: Problem) -> Problem:
+        if problem.source is not None:
+            return problem
+        return replace(problem, source=self._parts.source.find(problem.object))
+
+    # --- stored objects ------------------------------------------------------------------------
+
+    async def apply(
+        self, documents: Sequence[Mapping[str, Any]], *, dry_run: bool
+    ) -> views.ApplyResult:
+        refs = [reference(dict(document)) for document in documents]
+        found = self._judge(documents, refs)
+        if dry_run or any(p.severity is Severity.ERROR for p in found):
+            return views.ApplyResult(problems=found)
+        actions = []
+        for ref, document in zip(refs, documents, strict=True):
+            table, key = self._place(ref)
+            before = self._parts.graph.world.get(table, key)
+            save_object(self._directory, document)
+            actions.append((ref, table, key, before))
+        await self._settled()
+        applied = []
+        for ref, table, key, before in actions:
+            row = self._parts.graph.world.get(table, key)
+            action = (
+                views.Action.CREATED
+                if before is None
+                else views.Action.UNCHANGED
+                if before == row
+                else views.Action.CONFIGURED
+            )
+            applied.append(views.Applied(ref, action, content_hash(row) if row else ""))
+        return views.ApplyResult(tuple(applied), found)
+
+    def _judge(
+        self, documents: Sequence[Mapping[str, Any]], refs: Sequence[ObjectRef]
+    ) -> tuple[Problem, ...]:
+        # JSON is YAML: one text a document, so that a problem is told from its neighbours.
+        texts = {str(ref): json.dumps(doc) for ref, doc in zip(refs, documents, strict=True)}
+        found = [replace(p, source=None) for p in validate_texts(texts)]
+        for ref in refs:
+            if ref.kind not in TABLES:
+                found.append(
+                    Problem(
+                        ref,
+                        Reason.UNKNOWN_KIND,
+                        f"Plait stores no objects of kind {ref.kind or '?'}",
+                        f"Kinds: {', '.join(sorted(TABLES))}",
+                    )
+                )
+            elif (source := self._parts.source.find(ref)) is not None:
+                found.append(
+                    Problem(
+                        ref,
+                        Reason.CONFLICTED,
+                        f"the object stands in {source} already",
+                        "Change it there, or remove it there first",
+                        source=source,
+                    )
+                )
+        return tuple(dict.fromkeys(found))
+
+    async def delete(self, ref: ObjectRef) -> views.Applied:
+        self._place(ref)
+        if not remove_object(self._directory, ref):
+            source = self._parts.source.find(ref)
+            if source is not None:
+                message = f"{ref} stands in {source}"
+                raise Refused(views.Failure(message, "Remove it there", object=str(ref)), 409)
+            raise not_found(str(ref), "See what there is with: meshctl status")
+        await self._settled()
+        return views.Applied(ref, views.Action.DELETED)
+
+    async def _settled(self) -> None:
+        """Return when the world holds what was written, and streams were given it."""
+        await self._parts.source.refresh()
+        self._parts.pipeline.hurry()
+        since = 0
+        while not self._parts.pipeline.idle:
+            since = await self._parts.signal.changed(since)
+
+    def get(self, kind: str, namespace: str | None, name: str | None) -> views.Manifests:
+        table, _ = self._place(ObjectRef(kind, "", ""))
+        found = []
+        for key in sorted(self._parts.graph.world.rows(table)):
+            if namespace not in (None, key.namespace) or name not in (None, key.name):
+                continue
+            manifest = self._manifest(ObjectRef(kind, key.namespace, key.name))
+            if manifest is not None:
+                found.append(manifest)
+        return views.Manifests(tuple(found))
+
+    def _manifest(self, ref: ObjectRef) -> views.Manifest | None:
+        source = self._parts.source.find(ref)
+        if source is None:
+            path = object_path(self._directory, ref)
+            if not path.is_file():
+                return None
+            return views.Manifest(ref, json.loads(path.read_text()))
+        path = self._parts.settings.directory / source.path
+        try:
+            text = path.read_text()
+        except OSError:
+            return None
+        for piece in split(text):
+            for value in _documents(piece.text):
+                if reference(value) == ref:
+                    return views.Manifest(ref, value, source)
+        return None
+
+
+def _documents(text: str) -> Iterable[dict[str, Any]]:
+    """The objects of one document; none when it does not parse."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return
+    if isinstance(value, dict):
+        if str(value.get("kind", "")).endswith("List") and isinstance(value.get("items"), list):
+            yield from (item for item in value["items"] if isinstance(item, dict))
+        else:
+            yield value
+
+
+def content_hash(row: object) -> str:
+    """Hash of what Plait reads of an object."""
+    return blake2b(repr(row).encode(), digest_size=8).hexdigest()
+
+
+def _internal(ref: ObjectRef, text: str) -> Problem:
+    return Problem(
+        ref,
+        Reason.INTERNAL,
+        f"a bug in Plait: {text}",
+        "Sidecars keep what they have; please report this with the manifest",
+    )

@@ -1,0 +1,241 @@
+"""Live answers about sidecars: what each holds, and why. Never the wish as if Envoy held it."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from controlplane.api.problem import ObjectRef, Source
+from controlplane.app import views
+from controlplane.app.inspect import Refused, not_found
+from controlplane.app.live_parts import LiveParts
+from controlplane.graph import AnyNode, Step
+from controlplane.rollout.member import Member
+from controlplane.translate.workloads import Capture, workload
+from controlplane.world.rows import Key
+from controlplane.world.schema import PODS
+from controlplane.world.tables import Table
+from xds import types
+from xds.serve.report import ResourceState
+from xds.wire.dump import readable
+from xds.wire.resource import Resource
+
+JOINED = ("px", "pxfc")
+
+
+def text(moment: datetime) -> str:
+    """RFC 3339, UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Sidecars:
+    """Reads the edge."""
+
+    def __init__(self, parts: LiveParts) -> None:
+        self._parts = parts
+
+    def members(self) -> Iterable[Member]:
+        """Connected sidecars, sorted by pod; the newest stream of each."""
+        for key in sorted(self._parts.edge.members):
+            streams = self._parts.edge.members[key]
+            if streams:
+                yield streams[-1]
+
+    def member(self, namespace: str, pod: str) -> Member:
+        """The stream of a pod. Refused 404."""
+        for member in self.members():
+            if (member.pod.namespace, member.pod.name) == (namespace, pod):
+                return member
+        key = Key(self._parts.settings.cluster, namespace, pod)
+        if self._parts.graph.world.get(PODS, key) is None:
+            raise not_found(f"pod {namespace}/{pod}", "See the pods with: meshctl proxy list")
+        raise not_found(
+            f"a connected sidecar of pod {namespace}/{pod}",
+            f"Start it with: meshctl proxy run {pod} -n {namespace}",
+        )
+
+    def proxies(self) -> views.Proxies:
+        found = {member.pod: self.summary(member) for member in self.members()}
+        for key, row in self._parts.graph.world.rows(PODS).items():
+            if row.sidecar and key not in found:
+                found[key] = views.ProxySummary(
+                    pod=f"{key.name}.{key.namespace}", workload=row.owner, connected=False
+                )
+        return views.Proxies(tuple(found[key] for key in sorted(found)))
+
+    def summary(self, member: Member) -> views.ProxySummary:
+        states = member.session.report()
+        deliveries = [_delivery(state) for state in states]
+        clock = self._parts.clock
+        age = clock.monotonic() - member.opened
+        expires = getattr(member.session.principal, "expires_at", None)
+        work = member.workload
+        return views.ProxySummary(
+            pod=member.label,
+            workload=work.owner if work else "",
+            connected=True,
+            since=text(clock.now() - timedelta(seconds=age)),
+            node=member.session.node.id if member.session.node else "",
+            capture=(work.capture if work else Capture.PROXY).value,
+            resources=sum(1 for state in states if state.wish),
+            acked=deliveries.count(views.Delivery.ACKED),
+            waiting=deliveries.count(views.Delivery.WAITING)
+            + deliveries.count(views.Delivery.SENT)
+            + deliveries.count(views.Delivery.REMOVING),
+            rejected=deliveries.count(views.Delivery.REJECTED),
+            expires=""
+            if expires is None
+            else text(clock.now() + timedelta(seconds=expires - clock.monotonic())),
+        )
+
+    def counts(self) -> views.SidecarCounts:
+        connected = current = rejecting = 0
+        refusing = {record.pod for record in self._parts.verdicts.rejected()}
+        for member in self.members():
+            connected += 1
+            if member.label in refusing:
+                rejecting += 1
+            elif member.workload is not None and member.session.settled:
+                current += 1
+        return views.SidecarCounts(connected, current, connected - current - rejecting, rejecting)
+
+    # --- one sidecar ---------------------------------------------------------------------------
+
+    def config(self, namespace: str, pod: str, *, bodies: bool) -> views.ProxyConfig:
+        member = self.member(namespace, pod)
+        resources = tuple(
+            self._resource(member, state, bodies=bodies) for state in member.session.report()
+        )
+        return views.ProxyConfig(self.summary(member), resources)
+
+    def _resource(
+        self, member: Member, state: ResourceState, *, bodies: bool
+    ) -> views.ResourceView:
+        nack = state.nacked or self._verdict(member, state)
+        held = self._held(member, state) if bodies else None
+        return views.ResourceView(
+            type=types.SHORT.get(state.type_url, state.type_url),
+            name=state.name,
+            state=views.Delivery.REJECTED if nack else _delivery(state),
+            asked=state.asked,
+            wish=state.wish,
+            sent=state.sent,
+            acked=state.acked,
+            nack=nack,
+            objects=self._objects(member, state),
+            body=readable(held) if held is not None else None,
+        )
+
+    def _verdict(self, member: Member, state: ResourceState) -> str:
+        """Envoy's reason for refusing the version that the graph wishes, when there is one."""
+        for record in self._parts.verdicts.rejected():
+            if record.type_url == state.type_url and record.name == state.name:
+                hold = member.holds.get((state.type_url, state.name))
+                if hold is not None and hold[1] is record.rejection.part.node:
+                    return record.rejection.reason
+        return ""
+
+    def _held(self, member: Member, state: ResourceState) -> Resource | None:
+        """The bytes of the version that Envoy accepted, where they are still known."""
+        if state.type_url == types.SECRET or not state.acked:
+            return None
+        wish = member.session.wishes(state.type_url).get(state.name)
+        if wish is not None and wish.version == state.acked and wish.entry:
+            return wish
+        composition = member.compositions.get((state.name, state.acked))
+        return composition.resource if composition is not None else None
+
+    def _objects(self, member: Member, state: ResourceState) -> tuple[ObjectRef, ...]:
+        found: set[ObjectRef] = set()
+        for node in self.nodes(member, state.type_url, state.name):
+            for cell in self._parts.graph.provenance(node):
+                if isinstance(cell.source, Table) and isinstance(cell.key, Key):
+                    row = self._parts.graph.world.get(cell.source, cell.key)
+                    if row is not None:
+                        key = cell.key
+                        found.add(ObjectRef(cell.source.name, key.namespace, key.name))
+        return tuple(sorted(found))
+
+    def nodes(self, member: Member, type_url: str, name: str) -> tuple[AnyNode, ...]:
+        """The graph's nodes behind a resource of a stream; several for joined routes."""
+        if type_url == types.ROUTE and name in JOINED:
+            return tuple(member.hosts)
+        hold = member.holds.get((type_url, name))
+        return (hold[1],) if hold is not None else ()
+
+    # --- why -----------------------------------------------------------------------------------
+
+    def why(self, type_url: str, name: str, pod: tuple[str, str] | None) -> views.Why:
+        if pod is not None:
+            holders = [self.member(*pod)]
+        else:
+            holders = [m for m in self.members() if self.nodes(m, type_url, name)]
+        found: dict[tuple[AnyNode, ...], list[Member]] = {}
+        for member in holders:
+            nodes = self.nodes(member, type_url, name)
+            if nodes:
+                found.setdefault(nodes, []).append(member)
+        kind = types.SHORT.get(type_url, type_url)
+        if not found:
+            raise not_found(
+                f"{kind} {name}",
+                "See what a sidecar holds with: meshctl proxy config POD -n NAMESPACE",
+            )
+        if len(found) > 1:
+            pods = ", ".join(members[0].label for members in found.values())
+            raise Refused(
+                views.Failure(
+                    f"{kind} {name} differs between sidecars",
+                    f"Choose one of them with --pod: {pods}",
+                ),
+                409,
+            )
+        ((nodes, members),) = found.items()
+        return views.Why(
+            type=kind,
+            name=name,
+            version=members[0].session.acked(type_url).get(name, ""),
+            tree=self._tree(name, nodes),
+            pod=members[0].label if pod is not None else "",
+            sidecars=len(members),
+        )
+
+    def _tree(self, name: str, nodes: tuple[AnyNode, ...]) -> views.WhyNode:
+        trees = tuple(self._step(self._parts.graph.why(node)) for node in nodes)
+        if len(trees) == 1 and name not in JOINED:
+            return trees[0]
+        changed = max((tree.changed for tree in trees), default=0)
+        return views.WhyNode(f"{name} (joined)", "query", changed, children=trees)
+
+    def _step(self, step: Step) -> views.WhyNode:
+        ref: ObjectRef | None = None
+        source: Source | None = None
+        absent = False
+        kind = {"query": "query", "row": "object"}.get(step.kind, "lookup")
+        if step.cell is not None and step.kind == "row" and isinstance(step.cell.key, Key):
+            key = step.cell.key
+            ref = ObjectRef(step.cell.source.name, key.namespace, key.name)
+            table: Any = step.cell.source
+            absent = self._parts.graph.world.get(table, key) is None
+            source = None if absent else self._parts.source.find(ref)
+        elif step.cell is not None and step.kind == "bucket":
+            index: Any = step.cell.source
+            absent = not self._parts.graph.world.find(index, step.cell.key)
+        return views.WhyNode(
+            text=step.label,
+            kind=kind,
+            changed=step.changed_at,
+            object=ref,
+            source=source,
+            absent=absent,
+            repeated=step.repeated,
+            children=tuple(self._step(part) for part in step.parts),
+        )
+
+    def workload_exists(self, namespace: str, pod: str) -> bool:
+        """Whether there is a Pod object."""
+        key = Key(self._parts.settings.cluster, namespace, pod)
+        return self._parts.graph.read(workload, key) is not None
+
+
+def _delivery(state: ResourceState) -> views.Delivery:
+    return views.delivery(state.wish, state.sent, state.acked, state.nacked)

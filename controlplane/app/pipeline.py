@@ -1,0 +1,184 @@
+"""Source to streams: gather changes, apply, evaluate in slices, publish.
+
+One task owns the world and the graph. A pass is cut into slices of 2 ms so that the event loop
+serves streams meanwhile; what it changed is published when nothing is pending, so no stream sees
+half of it. Endpoint changes that arrive during a long pass join it, and their load assignments
+leave at once where the cluster itself does not change.
+"""
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable
+
+from controlplane.api.problem import Problem
+from controlplane.app.debounce import Debouncer, DebounceSettings
+from controlplane.graph import Change, Graph
+from controlplane.rollout.edge import Edge
+from controlplane.rollout.signal import Signal
+from controlplane.telemetry.traces import Traces
+from controlplane.translate.resources import assignment, service_cluster
+from controlplane.world.transaction import Edit, Transaction
+
+SLICE = 0.002
+"""Seconds of evaluation between two turns of the event loop."""
+KEEP_REVISIONS = 100
+TICK = 0.25
+"""Seconds between looks at deadlines: buckets, leaves, missing pods."""
+COMPACT = 5.0
+SWEEP = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+class Pipeline:
+    """A part of the supervisor, and the sink of sources."""
+
+    name = "pipeline"
+
+    def __init__(
+        self,
+        graph: Graph,
+        edge: Edge,
+        signal: Signal,
+        traces: Traces,
+        settings: DebounceSettings,
+        monotonic: Callable[[], float],
+        changed: Callable[[], None],
+    ) -> None:
+        """``changed`` is called after every transaction (settings may have changed)."""
+        self._graph = graph
+        self._edge = edge
+        self._signal = signal
+        self._traces = traces
+        self._debouncer = Debouncer(settings)
+        self._monotonic = monotonic
+        self._changed = changed
+        self._wake = asyncio.Event()
+        self._loaded = False
+        self._hurried = False
+        self._passing = False
+        self.problems: tuple[Problem, ...] = ()
+        """What sources say of their documents."""
+
+    @property
+    def idle(self) -> bool:
+        """Everything that sources delivered is applied, evaluated and published."""
+        return not self._passing and self._debouncer.due() is None and not self._graph.pending
+
+    def apply(self, transaction: Transaction, problems: tuple[Problem, ...]) -> None:
+        """`Sink.apply`. Before `loaded`, the world is filled at once; nothing is served yet."""
+        for problem in problems:
+            if problem not in self.problems:
+                _log.warning("problem", extra={"problem": str(problem)})
+        self.problems = problems
+        if self._loaded:
+            self._debouncer.add(transaction, self._monotonic())
+            self._wake.set()
+        else:
+            self._graph.apply(transaction)
+        self._signal.bump()
+
+    def hurry(self) -> None:
+        """Take what is gathered at once: somebody asked for it and waits."""
+        self._hurried = True
+        self._wake.set()
+
+    def loaded(self) -> None:
+        """Every source is synced. What was loaded stays: keep the collector off it."""
+        self._loaded = True
+        self._changed()
+        gc.collect()
+        gc.freeze()
+
+    async def run(self) -> None:
+        ticks = asyncio.create_task(self._keep_time(), name="deadlines")
+        try:
+            while True:
+                await self._next()
+                if self._hurried:
+                    self._hurried = False
+                    taken = self._debouncer.flush()
+                else:
+                    taken = self._debouncer.take(self._monotonic())
+                if taken:
+                    self._passing = True
+                    try:
+                        await self._pass(taken)
+                    finally:
+                        self._passing = False
+                        self._signal.bump()
+        finally:
+            ticks.cancel()
+
+    async def _next(self) -> None:
+        """Return when something is due."""
+        while True:
+            due = self._debouncer.due()
+            wait = None if due is None else due - self._monotonic()
+            if self._hurried or (wait is not None and wait <= 0):
+                return
+            try:
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+            self._wake.clear()
+
+    async def _pass(self, edits: list[Edit]) -> None:
+        graph = self._graph
+        graph.apply(edits)
+        self._changed()
+        trace = self._traces.transaction(graph.revision, edits=len(edits))
+        try:
+            with trace.step("evaluate", pending=graph.pending):
+                changes = await self._evaluate()
+            with trace.step("push", changes=len(changes)):
+                self._edge.publish(changes)
+        finally:
+            trace.end()
+        graph.collect(KEEP_REVISIONS)
+
+    async def _evaluate(self) -> list[Change]:
+        graph = self._graph
+        held: list[Change] = []
+        while graph.pending:
+            found = graph.settle(SLICE, self._monotonic)
+            if not graph.pending:
+                held += found
+                break
+            early = [change for change in found if self._may_leave(change)]
+            held += [change for change in found if not self._may_leave(change)]
+            if early:
+                self._edge.publish(early)
+            await asyncio.sleep(0)
+            late = self._debouncer.take_endpoints(self._monotonic())
+            if late:
+                graph.apply(late)
+        return held
+
+    def _may_leave(self, change: Change) -> bool:
+        """A load assignment whose cluster is not about to change may leave before the pass ends."""
+        node = change.node
+        if node.query is not assignment:
+            return False
+        ref, scope = node.args[0], node.args[1]
+        clusters = (
+            self._graph.node(service_cluster, ref, kind, scope)  # type: ignore[arg-type]
+            for kind in ("h", "m", "t")
+        )
+        return not any(each is not None and self._graph.is_pending(each) for each in clusters)
+
+    async def _keep_time(self) -> None:
+        """Deadlines of streams and leaves; learnt sets to disk; memory given back."""
+        compact = sweep = self._monotonic()
+        while True:
+            await asyncio.sleep(TICK)
+            now = self._monotonic()
+            self._edge.tick(now)
+            if now - compact >= COMPACT:
+                compact = now
+                self._edge.compact()
+            if now - sweep >= SWEEP:
+                sweep = now
+                self._edge.sweep()
