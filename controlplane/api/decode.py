@@ -179,10 +179,12 @@ def _validate(model: type[M], value: Any, path: FieldPath, errors: list[Complain
     try:
         return model.model_validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as error:
+        details = [(path + _steps(d["loc"]), d) for d in error.errors(include_url=False)]
         seen: set[FieldPath] = set()  # a union complains once for each of its branches
-        for detail in error.errors(include_url=False):
-            at = path + _steps(detail["loc"])
-            if at not in seen:
+        for at, detail in details:
+            # A list counts its valid items alone, so it is "too short" whenever one is invalid.
+            inner = any(other[: len(at)] == at and other != at for other, _ in details)
+            if at not in seen and not (inner and detail["type"] == "too_short"):
                 errors.append((at, *explain(detail)))
             seen.add(at)
     return None

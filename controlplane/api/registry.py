@@ -102,7 +102,7 @@ KINDS: tuple[Kind, ...] = (
         objects.TrafficPolicyBody,
         "tp",
         columns=(
-            Column("Target", "string", ".spec.targetRefs[*].name"),
+            Column("Target", "string", ".spec.targetRefs[0].name"),
             Column("Balancing", "string", ".spec.loadBalancing.algorithm", priority=1),
         ),
     ),
@@ -112,7 +112,7 @@ KINDS: tuple[Kind, ...] = (
         objects.RoutePolicyBody,
         "rp",
         columns=(
-            Column("Target", "string", ".spec.targetRefs[*].name"),
+            Column("Target", "string", ".spec.targetRefs[0].name"),
             Column("Retries", "integer", ".spec.retry.attempts"),
             Column("Timeout", "string", ".spec.timeout"),
         ),
@@ -124,8 +124,8 @@ KINDS: tuple[Kind, ...] = (
         "ts",
         columns=(
             Column("Target", "string", ".spec.targetRef.name"),
-            Column("To", "string", ".spec.weights[*].name"),
-            Column("Weights", "string", ".spec.weights[*].weight"),
+            Column("Weights", "string", ".spec.weights"),
+            Column("In Effect", "string", ".status.weights", priority=1),
         ),
     ),
 )
