@@ -17,12 +17,17 @@ MAX_SOCKET_PATH: Final = 107
 """Bytes of a Unix socket's path on Linux (sockaddr_un), without the final zero."""
 
 BOOTSTRAP_FILE: Final = "bootstrap.json"
-SDS_FILE: Final = "token-sds.yaml"
+SDS_DIRECTORY: Final = "sds"
+"""Envoy watches the directory of such a file, whatever changes in it: nothing else is put there."""
+CREDENTIAL_SDS_FILE: Final = f"{SDS_DIRECTORY}/token.yaml"
+ROOTS_SDS_FILE: Final = f"{SDS_DIRECTORY}/roots.yaml"
 CREDENTIAL_DIRECTORY: Final = "token"
 CREDENTIAL_FILE: Final = "token"
 ROOTS_DIRECTORY: Final = "roots"
 ROOTS_FILE: Final = "roots.pem"
 ADMIN_SOCKET: Final = "admin.sock"
+ROOTS_NAME: Final = "control-plane"
+"""Name of the roots inside `ROOTS_SDS_FILE`; it tells them from ``roots|<trust-domain>``."""
 
 _TYPE: Final = "type.googleapis.com/envoy."
 _FOREVER: Final = "0s"
@@ -89,24 +94,31 @@ def bootstrap(sidecar: Sidecar) -> dict[str, Any]:
 def token_sds(directory: Path) -> dict[str, Any]:
     """The file that tells Envoy where its token is.
 
-    A secret written into the bootstrap itself is not read again when the file changes; one that
-    comes by SDS from a file, with a watched directory, is.
+    What the bootstrap itself names is not read again when the file changes; what comes by SDS from
+    a file, with a watched directory, is.
     """
-    token = directory / CREDENTIAL_DIRECTORY
-    return {
-        "resources": [
-            {
-                "@type": f"{_TYPE}extensions.transport_sockets.tls.v3.Secret",
-                "name": "token",
-                "generic_secret": {
-                    "secret": {
-                        "filename": str(token / CREDENTIAL_FILE),
-                        "watched_directory": {"path": str(token)},
-                    }
-                },
-            }
-        ]
-    }
+    source = _watched(directory / CREDENTIAL_DIRECTORY, CREDENTIAL_FILE)
+    return _sds_file({"name": "token", "generic_secret": {"secret": source}})
+
+
+def roots_sds(directory: Path) -> dict[str, Any]:
+    """The file that tells Envoy where the roots of the control plane are."""
+    source = _watched(directory / ROOTS_DIRECTORY, ROOTS_FILE)
+    return _sds_file({"name": ROOTS_NAME, "validation_context": {"trusted_ca": source}})
+
+
+def _sds_file(secret: dict[str, Any]) -> dict[str, Any]:
+    # One secret a file: Envoy refuses a file of two.
+    kind = f"{_TYPE}extensions.transport_sockets.tls.v3.Secret"
+    return {"resources": [{"@type": kind, **secret}]}
+
+
+def _watched(directory: Path, name: str) -> dict[str, Any]:
+    return {"filename": str(directory / name), "watched_directory": {"path": str(directory)}}
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
 
 
 def _over_ads(timeout: str | None = None) -> dict[str, Any]:
@@ -180,10 +192,7 @@ _CODEC: Final[dict[str, Any]] = {
 
 
 def _token_filter(directory: Path) -> dict[str, Any]:
-    source = {
-        "path_config_source": {"path": str(directory / SDS_FILE)},
-        "resource_api_version": "V3",
-    }
+    source = _from_file(directory / CREDENTIAL_SDS_FILE)
     return {
         "name": "token",
         "typed_config": {
@@ -203,8 +212,8 @@ def _token_filter(directory: Path) -> dict[str, Any]:
 
 def _tls(sidecar: Sidecar) -> dict[str, Any]:
     name = sidecar.server_name or sidecar.host
-    roots = sidecar.directory / ROOTS_DIRECTORY
     is_address = _is_address(name)
+    san = {"san_type": "IP_ADDRESS" if is_address else "DNS", "matcher": {"exact": name}}
     tls: dict[str, Any] = {
         "@type": f"{_TYPE}extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         "common_tls_context": {
@@ -213,17 +222,12 @@ def _tls(sidecar: Sidecar) -> dict[str, Any]:
                 "tls_maximum_protocol_version": "TLSv1_3",
             },
             "alpn_protocols": ["h2"],
-            "validation_context": {
-                "trusted_ca": {
-                    "filename": str(roots / ROOTS_FILE),
-                    "watched_directory": {"path": str(roots)},
+            "combined_validation_context": {
+                "default_validation_context": {"match_typed_subject_alt_names": [san]},
+                "validation_context_sds_secret_config": {
+                    "name": ROOTS_NAME,
+                    "sds_config": _from_file(sidecar.directory / ROOTS_SDS_FILE),
                 },
-                "match_typed_subject_alt_names": [
-                    {
-                        "san_type": "IP_ADDRESS" if is_address else "DNS",
-                        "matcher": {"exact": name},
-                    }
-                ],
             },
         },
     }

@@ -2,7 +2,8 @@
 
     DIR/                   0700
       bootstrap.json       what Envoy starts with
-      token-sds.yaml       where the token is
+      sds/token.yaml       where the token is
+      sds/roots.yaml       where the roots are
       token/token          the bearer token of the control-plane stream
       roots/roots.pem      what the control plane's certificate is verified against
       admin.sock           made by Envoy
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar import bootstrap as layout
-from sidecar.bootstrap import Sidecar, bootstrap, token_sds
+from sidecar.bootstrap import Sidecar, bootstrap, roots_sds, token_sds
 
 DIR_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
@@ -58,7 +59,12 @@ class SidecarFiles:
         _make(self.directory)
         self.renew_token(token)
         self.renew_roots(roots)
-        _replace(self.directory / layout.SDS_FILE, _json(token_sds(sidecar.directory)))
+        _make(self.directory / layout.SDS_DIRECTORY)
+        for name, secret in (
+            (layout.CREDENTIAL_SDS_FILE, token_sds(sidecar.directory)),
+            (layout.ROOTS_SDS_FILE, roots_sds(sidecar.directory)),
+        ):
+            _replace(self.directory / name, _json(secret))
         _replace(self.bootstrap, _json(configuration))
         return self.bootstrap
 
@@ -73,7 +79,7 @@ class SidecarFiles:
 
 
 def _json(value: dict[str, Any]) -> bytes:
-    # JSON is YAML too, so the .yaml file needs no other writer.
+    # JSON is YAML too, so a .yaml file needs no other writer.
     return json.dumps(value, indent=1).encode() + b"\n"
 
 

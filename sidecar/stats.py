@@ -61,8 +61,8 @@ SUFFIXES: Final = (
 """Last parts of a name. Zones, virtual clusters, single response codes and workers, which end in
 the same words, stand elsewhere in the name and are cut by `WHERE`."""
 
-WHERE: Final = r"(cluster|http|tcp|listener)\.[^.]+(\.[^.]+)?"
-"""A statistic's owner: an address in a listener's name holds dots of its own only as ``_``."""
+WHERE: Final = r"((cluster|http|tcp)\.[^.]+|listener\.([0-9.]+_[0-9]+|[^.]+))"
+"""A statistic's owner. Names of ours hold no dots; a listener's IPv4 address does."""
 
 
 def matcher() -> dict[str, Any]:

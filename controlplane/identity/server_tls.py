@@ -27,11 +27,15 @@ ALWAYS: Final = ("localhost", "127.0.0.1")
 
 @dataclass(frozen=True, slots=True)
 class ServerCertificate:
-    """What ``grpc.ssl_server_credentials([(key, chain)])`` takes."""
+    """A chain and its key, PEM."""
 
     chain: bytes
     key: PrivateBytes = field(repr=False)
     not_after: datetime
+
+    def pair(self) -> tuple[bytes, bytes]:
+        """Key and chain as ``grpc.ssl_server_credentials([pair])`` takes them: plain bytes."""
+        return bytes(self.key), self.chain
 
 
 def server_certificate(
