@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 MAX_REQUEST = 16 * 1024 * 1024
 """Longest request body, in bytes."""
+GRACE = 0.5
+"""Seconds that calls have to end at shutdown; a `wait` may last for ever."""
 _UCRED = struct.Struct("3i")
 """struct ucred of unix(7): pid, uid, gid."""
 
@@ -95,7 +97,9 @@ class AdminServer:
             middlewares=[_only_owner, _failures_as_json], client_max_size=MAX_REQUEST
         )
         app.add_routes(routes(inspector))
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+        self._runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=GRACE
+        )
 
     async def start(self) -> None:
         """Bind the socket, replacing a dead server's. Raises CannotStart."""

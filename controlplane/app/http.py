@@ -14,6 +14,9 @@ from controlplane.app.settings import Address
 from controlplane.app.statedir import CannotStart
 from controlplane.app.views import Readiness
 
+GRACE = 0.5
+"""Seconds that a scrape has to end at shutdown."""
+
 Exposition = Callable[[], tuple[bytes, str]]
 """The metrics as (body, content type)."""
 
@@ -53,7 +56,9 @@ class HttpServer:
     ) -> None:
         self.address = address
         """With port 0, the port chosen by the system once `start` has returned."""
-        self._runner = web.AppRunner(application(ready, exposition), access_log=None)
+        self._runner = web.AppRunner(
+            application(ready, exposition), access_log=None, shutdown_timeout=GRACE
+        )
 
     async def start(self) -> None:
         """Bind. Raises CannotStart when the address is taken or not ours."""

@@ -5,6 +5,7 @@ the server with its object, field and remedy.
 """
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -92,7 +93,12 @@ class Client:
         within = limit or aiohttp.ClientTimeout(total=self._timeout)
         try:
             response = await self._session.request(
-                method, path, params=given, json=body, timeout=within
+                method,
+                path,
+                params=given,
+                data=None if body is None else io.BytesIO(json.dumps(body).encode()),
+                headers=None if body is None else {"Content-Type": "application/json"},
+                timeout=within,
             )
         except aiohttp.ClientConnectorError as error:
             raise self._unreachable(error.os_error) from None

@@ -27,6 +27,8 @@ class Mesh:
     state: Path
     fake: FakeInspector
     loop: asyncio.AbstractEventLoop
+    stop: asyncio.Event
+    """Set on the loop: the server ends."""
 
     def use(self, action: Callable[[], object]) -> None:
         done: Future[None] = Future()
@@ -57,13 +59,13 @@ def state() -> Iterator[Path]:
 @pytest.fixture
 def mesh(state: Path) -> Iterator[Mesh]:
     started: Future[Mesh] = Future()
-    stop = asyncio.Event()
 
     async def serve() -> None:
         fake = FakeInspector(str(state))
         server = AdminServer(state, fake)
         await server.start()
-        started.set_result(Mesh(state, fake, asyncio.get_running_loop()))
+        stop = asyncio.Event()
+        started.set_result(Mesh(state, fake, asyncio.get_running_loop(), stop))
         running = asyncio.create_task(server.run())
         await stop.wait()
         running.cancel()
@@ -73,7 +75,8 @@ def mesh(state: Path) -> Iterator[Mesh]:
     thread.start()
     served = started.result(10)
     yield served
-    served.loop.call_soon_threadsafe(stop.set)
+    if thread.is_alive():
+        served.loop.call_soon_threadsafe(served.stop.set)
     thread.join(10)
     assert not thread.is_alive()
 

@@ -155,6 +155,16 @@ def test_wait_returns_with_the_last_acknowledgement(mesh: Mesh, meshctl: Meshctl
     assert 0.2 <= took < 30
 
 
+def test_a_server_that_ends_meanwhile(mesh: Mesh, meshctl: Meshctl) -> None:
+    mesh.fake.waiting = {"web.shop"}
+    timer = threading.Timer(0.2, lambda: mesh.use(mesh.stop.set))
+    timer.start()
+    called = meshctl("wait", "svc/reviews", "-n", "shop", "--timeout", "30s")
+    timer.join()
+    assert called.code == Exit.PROBLEMS
+    assert "the control plane ended before its answer was complete" in called.err
+
+
 def test_wait_reports_a_rejection(mesh: Mesh, meshctl: Meshctl) -> None:
     mesh.fake.rejecting = {"web.shop": "duplicate domain"}
     called = meshctl("wait", "svc/reviews", "-n", "shop")

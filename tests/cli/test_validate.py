@@ -50,7 +50,7 @@ def test_a_reference_to_nothing(tree: Path, meshctl: Meshctl) -> None:
     assert called.code == Exit.PROBLEMS
     first = called.out.splitlines()[0]
     assert first.startswith(f"error: {tree}/routes.yaml:1: HTTPRoute shop/reviews: spec.rules[0]")
-    assert "leviews" in first
+    assert "reviewz" in first
 
 
 def test_a_value_that_the_schema_refuses(tree: Path, meshctl: Meshctl) -> None:
