@@ -51,8 +51,9 @@ def explain(error: ErrorDetails) -> tuple[str, str]:
     kind, given, context = error["type"], error["input"], error.get("ctx", {})
     if kind in _TYPES:
         wanted, remedy = _TYPES[kind]
-        text = "true" if given is True else "false" if given is False else str(given)
-        return f"must be {wanted}, not {shown(given)}", remedy.format(text)
+        if kind == "string_type" and isinstance(given, bool):
+            remedy = "Put it in quotes: YAML takes yes, no, on, off, y and n for booleans"
+        return f"must be {wanted}, not {shown(given)}", remedy.format(given)
     match kind:
         case "missing":
             return "is required", "Add it"

@@ -26,7 +26,7 @@ def save_object(directory: Path, manifest: Mapping[str, Any], *, fs: Fs = OS_FS)
     """Write a valid manifest, replacing the object's former one. Raises `StateError`."""
     make_directory(directory)
     path = object_path(directory, reference(dict(manifest)))
-    write_durably(path, json.dumps(manifest, indent=2).encode() + b"\n", fs=fs)
+    write_durably(path, json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n", fs=fs)
     return path
 
 

@@ -92,7 +92,8 @@ REFUSED = {
         "Service shop/?: metadata.name: is required. Add it"
     ],
     "apiVersion: v1\nkind: Service\nmetadata: {name: a, labels: {app: yes}}\nspec: {}": [
-        'Service default/a: metadata.labels.app: must be text, not true. Put it in quotes: "true"'
+        "Service default/a: metadata.labels.app: must be text, not true. "
+        "Put it in quotes: YAML takes yes, no, on, off, y and n for booleans"
     ],
     "apiVersion: v1\nkind: Service\nmetadata: {name: a}": [
         "Service default/a: spec: is required. Add it"
