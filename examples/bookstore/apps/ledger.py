@@ -1,7 +1,6 @@
 """A TCP service that speaks first: a banner, then every line comes back as it was sent."""
 
 import asyncio
-import contextlib
 import signal
 
 from examples.bookstore.apps.service import arguments
@@ -12,29 +11,45 @@ def banner(version: str) -> bytes:
     return f"ledger {version} ready\n".encode()
 
 
-async def serve(listen: Address, version: str, stopped: asyncio.Event) -> None:
-    """Serve until ``stopped`` is set. A line is at most 64 KiB."""
+class Ledger(asyncio.Protocol):
+    """One connection. What has no line feed yet waits for it, 64 KiB at most."""
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            writer.write(banner(version))
-            while line := await reader.readline():
-                writer.write(line)
-                await writer.drain()
-        writer.close()
+    LIMIT = 65_536
 
-    server = await asyncio.start_server(connected, *listen)
+    def __init__(self, version: str) -> None:
+        self._banner = banner(version)
+        self._rest = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(self._banner)
+
+    def data_received(self, data: bytes) -> None:
+        lines, feed, self._rest = (self._rest + data).rpartition(b"\n")
+        self._transport.write(lines + feed)
+        if len(self._rest) > self.LIMIT:
+            self._transport.abort()
+
+    def pause_writing(self) -> None:
+        """The client does not read: read no more from it either."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._transport.resume_reading()
+
+
+async def serve(listen: Address, version: str) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    server = await loop.create_server(lambda: Ledger(version), *listen)
     await stopped.wait()
     server.close()
 
 
-async def main() -> None:
-    args = arguments("the bookstore's ledger")
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await serve(args.listen, args.version, stopped)
-
-
 if __name__ == "__main__":
-    asyncio.run(main())
+    args = arguments("the bookstore's ledger")
+    asyncio.run(serve(args.listen, args.version))

@@ -65,7 +65,9 @@ async def _run(demo: Demo, console: Console) -> bool:
             await _sequence(demo)
         except (Died, TooSlow, CommandFailed, BadReply, OSError, EOFError) as error:
             complete = False
-            demo.claim("the demo ran to its end", str(error) or type(error).__name__, held=False)
+            reason = str(error) or type(error).__name__
+            demo.say(reason)
+            demo.claim("the demo ran to its end", reason.splitlines()[0], held=False)
         demo.screen.close()
         _summarise(demo, console)
         if os.environ.get("KEEP") == "1" and complete:

@@ -13,7 +13,7 @@ from examples.bookstore.demo import layout
 from examples.bookstore.demo.claims import Claim, Claims
 from examples.bookstore.demo.layout import Workload
 from examples.bookstore.demo.meter import Meter
-from examples.bookstore.demo.observe import AccessLog
+from examples.bookstore.demo.observe import AccessLog, admin
 from examples.bookstore.demo.page import ClientRow, Screen, View
 from examples.bookstore.demo.processes import Child, Processes
 from examples.bookstore.demo.typed import PLAIT, Shell
@@ -79,7 +79,7 @@ class Places:
     def sidecars(self) -> Path:
         return self.root / "sidecars"
 
-    def admin(self, workload: str) -> Path:
+    def envoy_admin(self, workload: str) -> Path:
         """The admin socket of a workload's Envoy."""
         return self.sidecars / workload / "admin.sock"
 
@@ -135,6 +135,10 @@ class Demo:
             return await done()
 
         return await until(what, asked, deadline, every)
+
+    async def ask(self, path: str) -> Any:
+        """An answer of the admin API (`observe.admin`)."""
+        return await admin(self.places.state, path)
 
     def start_control_plane(self) -> Child:
         """Start `plait serve` on the demo's directory."""

@@ -1,4 +1,4 @@
-"""What the demo reads from the outside: Plait's metrics, Envoy's own counters and access logs."""
+"""What the demo reads from outside: Plait's metrics and admin API, Envoy's counters and logs."""
 
 import json
 from collections.abc import Iterator
@@ -22,6 +22,18 @@ def parse_metrics(text: str) -> Samples:
         name, _, labels = series.partition("{")
         samples.setdefault(name, {})[labels.rstrip("}")] = float(value)
     return samples
+
+
+async def admin(state: Path, path: str) -> Any:
+    """An answer of the control plane's admin API, which `meshctl -o json` prints.
+
+    For what is asked again and again; whatever the demo shows is typed as a command.
+    Raises OSError or EOFError when the control plane is away.
+    """
+    status, text = await _get(await Connection.open_unix(str(state / "admin.sock")), path)
+    if status != 200:
+        raise BadReply(f"{path}: status {status}: {text[:200]}")
+    return json.loads(text)
 
 
 async def _get(connection: Connection, path: str) -> tuple[int, str]:

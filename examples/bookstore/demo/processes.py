@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -174,16 +175,23 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def resident_bytes(pid: int) -> int:
-    """Memory that a process holds: VmRSS of /proc/PID/status. 0 when it is gone."""
+class Memory(NamedTuple):
+    """Bytes, from /proc/PID/status; zeros for a process that is gone."""
+
+    resident: int
+    """VmRSS: all of it, its program's pages included, which processes share."""
+    own: int
+    """RssAnon: heap and stacks, shared with nobody."""
+
+
+def memory(pid: int) -> Memory:
     try:
-        text = Path(f"/proc/{pid}/status").read_text()
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
-        return 0
-    for line in text.splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    return 0
+        lines = []
+    found = dict(line.split(":", 1) for line in lines if ":" in line)
+    kib = [int(found.get(key, "0").split()[0]) for key in ("VmRSS", "RssAnon")]
+    return Memory(kib[0] * 1024, kib[1] * 1024)
 
 
 def program(pid: int) -> str:

@@ -1,14 +1,12 @@
 """Types the real commands: `meshctl` as its own process, exactly as a user would run it."""
 
 import asyncio
-import json
 import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 
 class CommandFailed(Exception):
@@ -48,10 +46,9 @@ class Shell:
     directory: Path
     say: Callable[[str], None]
 
-    async def run(self, *words: str, quiet: bool = False) -> Result:
-        """Run ``meshctl WORDS``; ``quiet``: without showing it. Never raises for its status."""
-        if not quiet:
-            self.say(f"$ meshctl {shlex.join(words)}")
+    async def run(self, *words: str) -> Result:
+        """Run and show ``meshctl WORDS``. Never raises for its exit status."""
+        self.say(f"$ meshctl {shlex.join(words)}")
         started = time.monotonic()
         process = await asyncio.create_subprocess_exec(
             *MESHCTL,
@@ -64,9 +61,10 @@ class Shell:
         )
         try:
             out, error = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
         assert process.returncode is not None
         return Result(
             process.returncode,
@@ -76,25 +74,12 @@ class Shell:
             time.monotonic(),
         )
 
-    async def do(self, *words: str, quiet: bool = False) -> Result:
+    async def do(self, *words: str) -> Result:
         """As `run`. Raises CommandFailed for any other status than 0."""
-        result = await self.run(*words, quiet=quiet)
+        result = await self.run(*words)
         if result.status != 0:
             raise CommandFailed(
                 f"meshctl {shlex.join(words)}: exit status {result.status}:"
                 f" {(result.error or result.out).strip()}"
             )
         return result
-
-    async def ask(self, *words: str, quiet: bool = True) -> Any:
-        """The decoded answer of ``meshctl WORDS -o json``. Raises CommandFailed."""
-        return decode(await self.do(*words, "-o", "json", quiet=quiet))
-
-
-def decode(result: Result) -> Any:
-    """What a command printed as JSON. Raises CommandFailed."""
-    try:
-        return json.loads(result.out)
-    except ValueError:
-        said = (result.error or result.out).strip()
-        raise CommandFailed(f"meshctl printed no JSON (status {result.status}): {said}") from None

@@ -24,7 +24,7 @@ from examples.bookstore.demo.context import TooSlow, until
 from examples.bookstore.demo.meter import Meter
 from examples.bookstore.demo.observe import AccessLog, parse_metrics
 from examples.bookstore.demo.page import ClientRow, Lines, View, plain, render, split_bar
-from examples.bookstore.demo.processes import Died, Processes, descendants, resident_bytes
+from examples.bookstore.demo.processes import Died, Processes, descendants, memory
 from examples.bookstore.demo.stages import broken, restart, rotate, strangers
 from examples.bookstore.demo.stages.shift import Measured
 from examples.bookstore.http1 import Address
@@ -81,7 +81,7 @@ def test_close_ends_whole_process_groups(processes: Processes, tmp_path: Path, k
     child = processes.start("parent", [sys.executable, "-c", GRANDCHILD, str(note), kind])
     grandchild = int(wait_for(note))
     assert grandchild in descendants(child.pid)
-    assert resident_bytes(grandchild) > 0
+    assert memory(grandchild).resident > memory(grandchild).own > 0
     processes.close(grace=0.5)
     assert gone(grandchild)
     assert not child.alive

@@ -6,17 +6,14 @@ from typing import Any
 
 from examples.bookstore.demo.context import Demo
 from examples.bookstore.demo.stages import restart
-from examples.bookstore.demo.typed import decode
 
 FILE = "ratings.yaml"
 GOOD, BROKEN = restart.CHANGED, "timeout: soon"
 
 
 async def problems(demo: Demo) -> list[dict[str, Any]]:
-    """Problems of severity error, as ``meshctl status`` has them. It exits with 1 when there are
-    any, so its status says nothing here."""
-    answer = decode(await demo.shell.run("status", "-o", "json", quiet=True))
-    found: list[dict[str, Any]] = answer["problems"]["problems"]
+    """Problems of severity error, as ``meshctl status`` prints them."""
+    found: list[dict[str, Any]] = (await demo.ask("/v1/problems"))["problems"]
     return [problem for problem in found if problem["severity"] == "error"]
 
 

@@ -71,8 +71,7 @@ async def mesh(demo: Demo) -> None:
 
 async def settled(demo: Demo) -> bool:
     """Whether every sidecar is connected and has acknowledged all that is meant for it."""
-    answer = await demo.shell.ask("proxy", "list")
-    proxies = answer["proxies"]
+    proxies = (await demo.ask("/v1/proxies"))["proxies"]
     return len(proxies) == len(demo.workloads) and all(
         proxy["connected"] and not proxy["waiting"] and not proxy["rejected"] for proxy in proxies
     )

@@ -4,7 +4,7 @@ import time
 
 from examples.bookstore.demo.context import COST, FRESH, KEPT, LINES, LONG, Demo
 from examples.bookstore.demo.layout import CALLS
-from examples.bookstore.demo.processes import descendants, program, resident_bytes
+from examples.bookstore.demo.processes import descendants, memory, program
 from examples.bookstore.demo.statistics import quantile
 from examples.bookstore.load.cost import DIRECT, MESH
 
@@ -72,15 +72,19 @@ def cost(demo: Demo) -> None:
         )
 
 
-def memory(demo: Demo) -> None:
-    """Resident memory of each Envoy and of the control plane."""
+def _size(pid: int) -> str:
+    resident, own = memory(pid)
+    return f"{resident / MIB:.1f} MiB resident, {own / MIB:.1f} MiB of it its own"
+
+
+def memories(demo: Demo) -> None:
+    """Memory of each Envoy and of the control plane."""
     for name, child in demo.sidecars.items():
-        envoys = [pid for pid in (child.pid, *descendants(child.pid)) if "envoy" in program(pid)]
-        size = sum(resident_bytes(pid) for pid in envoys)
-        demo.claim(f"memory of {name}'s Envoy", f"{size / MIB:.1f} MiB resident")
+        for pid in descendants(child.pid):
+            if "envoy" in program(pid):
+                demo.claim(f"memory of {name}'s Envoy", _size(pid))
     assert demo.control_plane is not None
-    size = resident_bytes(demo.control_plane.pid)
-    demo.claim("memory of the control plane", f"{size / MIB:.1f} MiB resident")
+    demo.claim("memory of the control plane", _size(demo.control_plane.pid))
 
 
 def run(demo: Demo) -> None:
@@ -88,4 +92,4 @@ def run(demo: Demo) -> None:
     traffic(demo)
     identities(demo)
     cost(demo)
-    memory(demo)
+    memories(demo)
