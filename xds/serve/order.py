@@ -15,7 +15,8 @@ from xds.serve.subscription import Subscription
 from xds.types import CLUSTER, ENDPOINT, LISTENER, PUSH_ORDER, ROUTE
 from xds.wire.resource import Resource
 
-_USERS: Final = (LISTENER, ROUTE)
+USERS: Final = (LISTENER, ROUTE)
+_LINKED: Final = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
 _RANK: Final = {type_url: rank for rank, type_url in enumerate(PUSH_ORDER)}
 
 Subscriptions = Mapping[str, Subscription]
@@ -35,7 +36,7 @@ def additions(
     pending = subscription.pending
     if not pending:
         return None
-    gated = subscription.type_url in _USERS
+    gated = subscription.type_url in USERS
     for lane, names in _windows(subscription, pending):
         allowed = _satisfied(subscriptions, subscription, names, needs) if gated else names
         if allowed:
@@ -79,13 +80,13 @@ def removals(subscriptions: Subscriptions) -> Subscription | None:
     """The type whose removals may leave now: listeners, routes, clusters, then the rest."""
     if not any(each.leaving for each in subscriptions.values()):
         return None
-    users = [each for url in _USERS if (each := subscriptions.get(url)) is not None]
+    users = [each for url in USERS if (each := subscriptions.get(url)) is not None]
     if any(user.pending or user.flights for user in users):
         return None
     for user in users:
         if user.leaving:
             return user
-    if any((user.wishes and not user.opened) or user.stuck() for user in users):
+    if any(user.stuck() for user in users):
         return None
     clusters = subscriptions.get(CLUSTER)
     if clusters is not None:
@@ -97,6 +98,11 @@ def removals(subscriptions: Subscriptions) -> Subscription | None:
         if each.leaving and each.in_flight(Lane.CONFIG) == 0:
             return each
     return None
+
+
+def introduced(subscriptions: Subscriptions) -> bool:
+    """Whether the client has said what it holds of every type that refers to another."""
+    return all((each := subscriptions.get(url)) is not None and each.opened for url in _LINKED)
 
 
 def _windows(

@@ -5,7 +5,7 @@ A response is cut only in ``pull``, from the newest wishes, so a client that rea
 nothing but its place. Order and make-before-break: `xds.serve.order`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
 from xds import types
@@ -51,6 +51,7 @@ class Session:
         "_needs",
         "_nonce",
         "_observer",
+        "_stranger",
         "_subscriptions",
         "_trials",
         "_work",
@@ -96,6 +97,7 @@ class Session:
         self._nonce = 0
         self._held = False
         self._work = False
+        self._stranger = False
 
     # The owner of the wishes.
 
@@ -264,8 +266,13 @@ class Session:
         subscription = self._subscriptions.get(request.type_url) or self._create(request.type_url)
         subscription.open(request.subscribe, request.initial_versions, self._limits)
         self._turned_away(subscription, 0)
+        if request.initial_versions:
+            self._stranger = True
         if entering:
             self._handler.opened(self)
+        if request.type_url == types.ENDPOINT:
+            # Clusters may have been sent while nothing could follow them.
+            self._follow(subscription, self.sent(types.CLUSTER), held=subscription.sent)
         wishes = subscription.wishes
         unknown = [name for name in request.subscribe if name not in wishes and name != WILDCARD]
         self._tell(subscription, request.subscribe, unknown, first=True)
@@ -296,6 +303,7 @@ class Session:
             subscription.match()
 
     def _answered(self, known: Subscription, flight: Flight, request: DeltaRequest) -> None:
+        self._stranger = False
         batch = flight.batch
         count = len(batch.items)
         if request.error_code:
@@ -338,13 +346,19 @@ class Session:
 
     def _next(self) -> Outgoing | None:
         every = self._subscriptions
+        reserved = self._stranger and self._reserved()
         for each in every.values():
-            if each.pending or each.absent:
+            if (each.pending or each.absent) and not (reserved and each.type_url in order.USERS):
                 found = order.additions(every, each, self._needs, self._limits)
                 lane, resources = found or (Lane.DEMAND, [])
                 absent = order.absences(each, self._limits)
                 if resources or absent:
                     return self._send(each, lane, resources, absent)
+        for each in every.values():
+            if each.owed and not each.pending and not each.last:
+                return self._send(each, Lane.CONFIG, (), ())
+        if reserved:
+            return self._greeting()
         answer = order.answers(every, self._limits)
         if answer is not None:
             lane, clusters, resources = answer
@@ -352,10 +366,33 @@ class Session:
         going = order.removals(every)
         if going is not None:
             return self._send(going, Lane.CONFIG, (), tuple(sorted(going.leaving)))
-        for each in every.values():
-            if each.owed and not each.pending and not each.last:
-                return self._send(each, Lane.CONFIG, (), ())
         return None
+
+    def _reserved(self) -> bool:
+        """Whether a client that reconnects has not said yet all that it holds.
+
+        It reports each type in a request of its own, in any order, but all before it answers
+        anything (Envoy 1.40 sends them at once). Until it has introduced itself or answered, only
+        what nothing can miss is sent: clusters, endpoints, secrets.
+        """
+        self._stranger = not order.introduced(self._subscriptions)
+        return self._stranger
+
+    def _greeting(self) -> Outgoing | None:
+        """An empty response, whose answer tells that no more types will be reported."""
+        opened = [each for each in self._subscriptions.values() if each.opened]
+        if any(each.flights for each in opened) or not any(each.waiting for each in opened):
+            return None
+        return self._send(opened[0], Lane.CONFIG, (), ())
+
+    def _follow(
+        self, assignments: Subscription, clusters: Iterable[str], held: Container[str] = ()
+    ) -> None:
+        """Send the assignments of some clusters next, except those ``held``."""
+        for name in clusters:
+            needed = self._endpoints.get(name)
+            if needed and needed not in held:
+                assignments.force(needed)
 
     def _send(
         self,
@@ -371,10 +408,7 @@ class Session:
         if subscription.type_url == types.CLUSTER and self._endpoints:
             assignments = self._subscriptions.get(types.ENDPOINT)
             if assignments is not None and assignments.opened:
-                for name, _ in batch.items:
-                    needed = self._endpoints.get(name)
-                    if needed:
-                        assignments.force(needed)
+                self._follow(assignments, [name for name, _ in batch.items])
         self._nonce += 1
         nonce = str(self._nonce)
         subscription.flights[nonce] = Flight(batch, lane, trial, self._clock())

@@ -1,0 +1,510 @@
+"""The rules of one stream, each by an example: order, answers, versions, lanes, NACKs."""
+
+import pytest
+
+from tests.fakes.delta_wire import Response
+from tests.fakes.handler import FakeHandler, resource
+from tests.protocol.model import NODE, read
+from xds.serve.delta import ResponseCache
+from xds.serve.lanes import WINDOW, Lane
+from xds.serve.limits import Denied, Limits
+from xds.serve.session import Session
+from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, SHORT
+from xds.wire.request import DeltaRequest, Malformed
+from xds.wire.resource import Resource
+
+
+class Stream:
+    """A session, its handler and a client that only speaks when told."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.handler = FakeHandler()
+        self.session = Session(self.handler, ResponseCache(), limits=limits or Limits())
+        self.node: bool = False
+
+    def ask(
+        self,
+        type_url: str,
+        *subscribe: str,
+        versions: dict[str, str] | None = None,
+        drop: tuple[str, ...] = (),
+    ) -> None:
+        node, self.node = (None if self.node else NODE), True
+        self.session.receive(
+            DeltaRequest(node, type_url, subscribe, drop, initial_versions=versions or {})
+        )
+
+    def next(self) -> Response | None:
+        outgoing = self.session.pull()
+        return read(outgoing) if outgoing else None
+
+    def must(self) -> Response:
+        response = self.next()
+        assert response is not None, "nothing to send"
+        return response
+
+    def ack(self, response: Response) -> None:
+        self.session.receive(DeltaRequest(type_url=response.type_url, nonce=response.nonce))
+
+    def nack(self, response: Response, message: str = "no") -> None:
+        self.session.receive(
+            DeltaRequest(
+                type_url=response.type_url,
+                nonce=response.nonce,
+                error_code=13,
+                error_message=message,
+            )
+        )
+
+    def drain(self) -> list[str]:
+        """Everything that leaves now, ACKed as it comes: ``cds:name``, ``-cds:name``."""
+        seen = []
+        while (response := self.next()) is not None:
+            kind = SHORT.get(response.type_url, "?")
+            seen += [f"{kind}:{name}" for name in response.names]
+            seen += [f"-{kind}:{name}" for name in response.removed]
+            if not response.names and not response.removed:
+                seen.append(f"{kind}:")
+            self.ack(response)
+        return seen
+
+    def boot(self) -> list[str]:
+        """All types opened, everything ACKed."""
+        self.ask(CLUSTER)
+        self.ask(ENDPOINT, "local")
+        self.ask(LISTENER)
+        self.ask(ROUTE, "px")
+        return self.drain()
+
+
+@pytest.fixture
+def stream() -> Stream:
+    return Stream()
+
+
+def test_push_order_and_unasked_endpoints(stream: Stream) -> None:
+    """Also when the wishes come in the opposite order and no cluster is ACKed."""
+    stream.boot()
+    want = stream.handler.want
+    want(ROUTE, "px", "2>c")
+    want(LISTENER, "l", "1>c")
+    want(ENDPOINT, "e", lane=Lane.DEMAND)
+    want(CLUSTER, "a|shop|1", lane=Lane.DEMAND)
+    want(CLUSTER, "c", endpoints="e")
+    order = []
+    while (response := stream.next()) is not None:
+        order.append(f"{SHORT[response.type_url]}:{','.join(response.names)}")
+    assert order == ["cds:c", "eds:e", "lds:l", "rds:px", "cds:a|shop|1"]
+
+
+def test_removals_wait_for_the_acks_of_what_replaced_their_users(stream: Stream) -> None:
+    want, drop = stream.handler.want, stream.handler.drop
+    want(CLUSTER, "old")
+    want(ROUTE, "px", "1>old")
+    stream.boot()
+    want(CLUSTER, "new")
+    want(ROUTE, "px", "2>new")
+    drop(CLUSTER, "old")
+    clusters, routes = stream.must(), stream.must()
+    assert (clusters.names, routes.names) == (["new"], ["px"])
+    stream.ack(clusters)
+    assert stream.next() is None
+    stream.ack(routes)
+    assert stream.must().removed == ("old",)
+
+
+def test_a_rejected_route_keeps_the_cluster_of_the_one_before(stream: Stream) -> None:
+    want, drop = stream.handler.want, stream.handler.drop
+    want(CLUSTER, "old")
+    want(ROUTE, "px", "1>old")
+    stream.boot()
+    want(ROUTE, "px", "2")
+    drop(CLUSTER, "old")
+    stream.nack(stream.must())
+    assert stream.next() is None, "the client still routes to it"
+    want(ROUTE, "px", "3")
+    assert stream.drain() == ["rds:px", "-cds:old"]
+
+
+def test_listeners_leave_before_routes_before_clusters_before_endpoints(stream: Stream) -> None:
+    want, drop = stream.handler.want, stream.handler.drop
+    want(CLUSTER, "c", endpoints="e")
+    want(ENDPOINT, "e")
+    want(LISTENER, "l")
+    want(ROUTE, "r")
+    stream.boot()
+    stream.ask(ENDPOINT, "e")
+    stream.ask(ROUTE, "r")
+    stream.drain()
+    for type_url, name in ((ENDPOINT, "e"), (CLUSTER, "c"), (ROUTE, "r"), (LISTENER, "l")):
+        drop(type_url, name)
+    assert stream.drain() == ["-lds:l", "-rds:r", "-cds:c", "-eds:e"]
+
+
+def test_a_changed_eds_cluster_gets_its_endpoints_again(stream: Stream) -> None:
+    want = stream.handler.want
+    want(CLUSTER, "c", endpoints="e")
+    want(ENDPOINT, "e")
+    stream.boot()
+    stream.ask(ENDPOINT, "e")
+    stream.drain()
+    want(CLUSTER, "c", "2", endpoints="e")
+    assert stream.drain() == ["cds:c", "eds:e"]
+
+
+def test_a_withheld_cluster_ack_holds_up_no_addition(stream: Stream) -> None:
+    want = stream.handler.want
+    want(CLUSTER, "slow")
+    stream.ask(CLUSTER)
+    stream.ask(ROUTE, "px")
+    stream.must()
+    want(CLUSTER, "new")
+    want(ROUTE, "px", "1>new")
+    assert [stream.must().names, stream.must().names] == [["new"], ["px"]]
+
+
+def test_a_change_waits_for_the_ack_and_the_newest_wins(stream: Stream) -> None:
+    want = stream.handler.want
+    want(CLUSTER, "c", "1")
+    stream.ask(CLUSTER)
+    first = stream.must()
+    for version in ("2", "3", "4"):
+        want(CLUSTER, "c", version)
+        assert stream.next() is None
+    stream.ack(first)
+    second = stream.must()
+    assert [each.version for each in second.resources] == ["4"]
+    want(CLUSTER, "c", "1")
+    want(CLUSTER, "c", "4")
+    stream.ack(second)
+    assert stream.next() is None
+    assert stream.session.settled
+
+
+def test_the_demand_lane_has_a_window(stream: Stream) -> None:
+    stream.boot()
+    stream.ask(ENDPOINT, "e")
+    stream.drain()
+    flying = []
+    for version in range(WINDOW + 5):
+        stream.handler.want(ENDPOINT, "e", str(version), Lane.DEMAND)
+        if (response := stream.next()) is not None:
+            flying.append(response)
+    assert len(flying) == WINDOW
+    stream.ack(flying[0])
+    assert stream.must().resources[0].version == str(WINDOW + 4), "newest wins"
+
+
+def test_demand_passes_configuration_that_waits(stream: Stream) -> None:
+    want = stream.handler.want
+    want(CLUSTER, "c", "1")
+    stream.ask(CLUSTER)
+    stream.must()
+    want(CLUSTER, "c", "2")
+    want(CLUSTER, "d", lane=Lane.DEMAND)
+    assert stream.must().names == ["d"]
+    want(CLUSTER, "d", "2", Lane.DEMAND)
+    assert stream.must().names == ["d"]
+    assert stream.next() is None
+
+
+@pytest.mark.parametrize("type_url", [CLUSTER, LISTENER])
+def test_a_wildcard_with_nothing_is_answered(stream: Stream, type_url: str) -> None:
+    stream.ask(type_url)
+    response = stream.must()
+    assert (response.type_url, response.names, response.removed) == (type_url, [], ())
+    stream.ack(response)
+    assert stream.next() is None
+
+
+@pytest.mark.parametrize("type_url", [ENDPOINT, ROUTE, SECRET, "type.googleapis.com/x.Y"])
+def test_names_that_do_not_exist_are_answered_each_time(stream: Stream, type_url: str) -> None:
+    stream.ask(type_url, "nothing")
+    assert stream.must().removed == ("nothing",)
+    stream.ask(type_url, "nothing")
+    assert stream.must().removed == ("nothing",)
+    assert ("subscribed", type_url, ("nothing",)) in stream.handler.events
+
+
+def test_what_appears_later_is_pushed_to_those_who_asked(stream: Stream) -> None:
+    stream.ask(ENDPOINT, "e")
+    stream.drain()
+    stream.handler.want(ENDPOINT, "other")
+    stream.handler.want(ENDPOINT, "e")
+    assert stream.drain() == ["eds:e"]
+
+
+def test_subscribed_again_is_answered_again(stream: Stream) -> None:
+    stream.handler.want(ROUTE, "r")
+    stream.ask(ROUTE, "r")
+    assert stream.drain() == ["rds:r"]
+    stream.ask(ROUTE, drop=("r",))
+    stream.handler.want(ROUTE, "r", "2")
+    assert stream.drain() == [], "nobody is subscribed"
+    assert stream.session.acked(ROUTE) == {}
+    stream.ask(ROUTE, "r")
+    assert stream.drain() == ["rds:r"]
+    stream.ask(ROUTE, "r")
+    assert stream.drain() == ["rds:r"], "the client may have forgotten it"
+
+
+def test_wildcard_forms(stream: Stream) -> None:
+    stream.handler.want(CLUSTER, "c")
+    stream.ask(CLUSTER)
+    assert stream.drain() == ["cds:c"]
+    stream.ask(CLUSTER, "*", "a|x|1")
+    assert stream.drain() == ["-cds:a|x|1"]
+    assert stream.session.subscribed(CLUSTER) == {"*", "a|x|1"}
+    stream.ask(CLUSTER, drop=("*",))
+    stream.handler.want(CLUSTER, "c", "2")
+    assert stream.drain() == []
+    stream.ask(CLUSTER, "*")
+    assert stream.drain() == ["cds:c"]
+
+
+def test_by_name_alone_is_no_wildcard(stream: Stream) -> None:
+    stream.handler.want(CLUSTER, "c")
+    stream.handler.want(CLUSTER, "d")
+    stream.ask(CLUSTER, "c")
+    assert stream.drain() == ["cds:c"]
+
+
+def test_reconnect_sends_differences_only(stream: Stream) -> None:
+    want = stream.handler.want
+    want(CLUSTER, "same")
+    want(CLUSTER, "changed", "2")
+    want(ENDPOINT, "e")
+    want(ROUTE, "px", "1")
+    stream.ask(ENDPOINT, "e", versions={"e": "1"})
+    stream.ask(ROUTE, "px", versions={"px": "1"})
+    assert stream.drain() == []
+    stream.ask(CLUSTER, versions={"same": "1", "changed": "1", "vanished": "1", "a|x|1": "1"})
+    assert stream.drain() == ["cds:changed", "-cds:vanished"]
+    assert stream.session.acked(CLUSTER) == {"same": "1", "changed": "2", "a|x|1": "1"}
+    assert stream.session.settled
+
+
+def test_reconnect_with_nothing_new_sends_nothing(stream: Stream) -> None:
+    stream.handler.want(CLUSTER, "c")
+    stream.ask(LISTENER, versions={})
+    stream.ask(CLUSTER, versions={"c": "1"})
+    assert stream.drain() == ["lds:"]
+    assert stream.session.settled
+
+
+def test_routes_wait_for_the_cluster_subscription_of_a_reconnect(stream: Stream) -> None:
+    stream.handler.want(CLUSTER, "new")
+    stream.handler.want(ROUTE, "px", "2>new")
+    stream.ask(ROUTE, "px", versions={"px": "1>old"})
+    greeting = stream.must()
+    assert (greeting.names, greeting.removed, stream.next()) == ([], (), None)
+    stream.ask(CLUSTER, versions={"old": "1"})
+    assert stream.must().names == ["new"]
+    assert stream.next() is None, "it may hold more"
+    stream.ack(greeting)
+    assert stream.drain() == ["rds:px"]
+
+
+def test_removals_wait_until_a_reconnected_client_has_said_what_it_holds(stream: Stream) -> None:
+    stream.ask(CLUSTER, versions={"old": "1"})
+    stream.must()
+    assert stream.next() is None
+    stream.ask(LISTENER, versions={"l": "1>old"})
+    stream.ask(ENDPOINT, "local", versions={"local": "1"})
+    assert stream.next() is None
+    stream.ask(ROUTE, "px", versions={"px": "1>old"})
+    assert stream.must().removed == ("l",)
+
+
+def test_a_nacked_batch_counts_as_not_held(stream: Stream) -> None:
+    want = stream.handler.want
+    want(CLUSTER, "good", "1")
+    stream.boot()
+    want(CLUSTER, "good", "2")
+    want(CLUSTER, "bad")
+    stream.nack(stream.must(), "bad is bad")
+    assert stream.session.sent(CLUSTER) == {"good": "1"}
+    assert stream.next() is None
+    assert stream.handler.events[-1] == (
+        "nacked",
+        CLUSTER,
+        ("good", "bad"),
+        (),
+        "bad is bad",
+        False,
+    )
+    stream.session.trial(CLUSTER, [resource(CLUSTER, "good", "2")])
+    assert stream.drain() == ["cds:good"]
+    assert stream.handler.events[-1] == ("acked", CLUSTER, (("good", "2"),), True)
+    stream.session.trial(CLUSTER, [resource(CLUSTER, "bad")])
+    stream.nack(stream.must())
+    want(CLUSTER, "bad", "1")
+    assert stream.next() is None, "the same version is not sent again"
+    assert stream.session.settled
+    states = {state.name: state for state in stream.session.report()}
+    assert (states["good"].acked, states["good"].nacked) == ("2", "")
+    assert (states["bad"].sent, states["bad"].nacked) == ("", "no")
+    want(CLUSTER, "bad", "2")
+    assert stream.drain() == ["cds:bad"]
+
+
+def test_a_route_waits_while_a_cluster_it_needs_is_rejected(stream: Stream) -> None:
+    want = stream.handler.want
+    stream.boot()
+    want(CLUSTER, "bad")
+    stream.nack(stream.must())
+    want(ROUTE, "px", "2>bad", needs=("bad",))
+    want(LISTENER, "l", "1", needs=())
+    assert stream.drain() == ["lds:l"]
+    stream.handler.drop(CLUSTER, "bad")
+    want(ROUTE, "px", "3", needs=())
+    assert stream.drain() == ["rds:px", "-cds:bad"]
+
+
+def test_trial_of_another_version_leaves_the_wish_rejected(stream: Stream) -> None:
+    stream.handler.want(ROUTE, "px", "1")
+    stream.boot()
+    stream.handler.want(ROUTE, "px", "2")
+    stream.nack(stream.must())
+    stream.session.trial(ROUTE, [resource(ROUTE, "px", "half")])
+    stream.ack(stream.must())
+    stream.handler.want(ROUTE, "px", "2")
+    assert stream.next() is None
+    assert stream.session.acked(ROUTE) == {"px": "half"}
+
+
+def test_a_rejected_listener_is_tried_again_when_one_has_gone(stream: Stream) -> None:
+    """Two listeners on one address: the second is accepted once the first is removed."""
+    stream.handler.want(LISTENER, "first")
+    stream.boot()
+    stream.handler.want(LISTENER, "second")
+    stream.handler.drop(LISTENER, "first")
+    stream.nack(stream.must(), "duplicate address")
+    assert stream.drain() == ["-lds:first", "lds:second"]
+
+
+def test_stale_and_foreign_nonces_only_change_subscriptions(stream: Stream) -> None:
+    stream.handler.want(ROUTE, "r")
+    stream.ask(ROUTE, "r")
+    response = stream.must()
+    for nonce in ("77", response.nonce, response.nonce):
+        stream.session.receive(DeltaRequest(type_url=ROUTE, nonce=nonce))
+    assert [event[0] for event in stream.handler.events].count("acked") == 1
+    stream.session.receive(DeltaRequest(type_url=ROUTE, nonce="77", subscribe=("s",)))
+    assert stream.drain() == ["-rds:s"]
+
+
+def test_asked_names_are_the_handlers_to_answer(stream: Stream) -> None:
+    seen: list[tuple[tuple[str, ...], bool]] = []
+    stream.handler.answer = lambda session, names, first: seen.append((names, first))
+    stream.ask(CLUSTER, "*", "a|x|1", "f|1.2.3.4:80|2", versions={"a|x|1": "1"})
+    assert stream.drain() == []
+    stream.ask(CLUSTER, "a|y|1")
+    assert stream.drain() == []
+    assert seen == [(("a|x|1", "f|1.2.3.4:80|2"), True), (("a|y|1",), False)]
+    stream.session.want(CLUSTER, "a|y|1", None)
+    assert stream.drain() == ["-cds:a|y|1"]
+    stream.session.want(CLUSTER, "f|1.2.3.4:80|2", resource(CLUSTER, "f|1.2.3.4:80|2"))
+    assert stream.drain() == ["cds:f|1.2.3.4:80|2"]
+
+
+def test_hold_and_release(stream: Stream) -> None:
+    stream.handler.on_opened = lambda session: session.hold()
+    stream.handler.want(CLUSTER, "c")
+    stream.ask(CLUSTER, versions={"vanished": "1"})
+    stream.ask(ROUTE, "r")
+    assert stream.drain() == []
+    stream.handler.want(ROUTE, "r")
+    stream.session.release()
+    assert stream.drain() == ["cds:c", "rds:r", "-cds:vanished"]
+
+
+def test_deferred_names(stream: Stream) -> None:
+    stream.handler.on_subscribed = lambda session, type_url, names: session.defer(type_url, names)
+    stream.ask(SECRET, "identity", versions={"identity": "leaf|k|1|2|3"})
+    assert stream.drain() == []
+    stream.session.want(SECRET, "identity", Resource(SECRET, "identity", "leaf|k|1|2|3", b""))
+    assert stream.drain() == []
+    assert stream.session.settled
+    stream.ask(SECRET, "identity")
+    assert stream.handler.events[-1] == ("subscribed", SECRET, ("identity",))
+    assert stream.drain() == [], "still deferred"
+    stream.session.want(SECRET, "identity", resource(SECRET, "identity", "2"))
+    assert stream.drain() == ["sds:identity"]
+
+
+def test_a_nonce_counts_per_stream(stream: Stream) -> None:
+    stream.handler.want(CLUSTER, "c")
+    stream.ask(CLUSTER)
+    stream.ask(LISTENER)
+    assert [stream.must().nonce, stream.must().nonce] == ["1", "2"]
+
+
+def test_bytes_are_shared_between_streams() -> None:
+    cache = ResponseCache()
+    handler = FakeHandler()
+    handler.want(CLUSTER, "c")
+    handler.want(SECRET, "s")
+    bodies = []
+    for _ in range(2):
+        session = Session(handler, cache)
+        session.receive(DeltaRequest(NODE, CLUSTER))
+        session.receive(DeltaRequest(None, SECRET, ("s",)))
+        for _ in range(2):
+            outgoing = session.pull()
+            assert outgoing
+            bodies.append(outgoing.batch.body)
+    assert bodies[0] is bodies[2]
+    assert bodies[1] is not bodies[3], "a secret is never kept"
+
+
+def test_the_cache_is_bounded() -> None:
+    cache = ResponseCache(batches=10, size=1000)
+    for number in range(50):
+        cache.batch(CLUSTER, (resource(CLUSTER, f"c{number}"),))
+    assert len(cache) <= 10
+    assert cache.size <= 1000
+    cache.batch(CLUSTER, (resource(CLUSTER, "big", size=2000),))
+    assert cache.size <= 1000
+
+
+def test_large_sets_are_cut_into_several_responses() -> None:
+    stream = Stream(Limits(response=1000))
+    for number in range(30):
+        stream.handler.want(CLUSTER, f"c{number}", size=100)
+    stream.ask(CLUSTER)
+    count, names = 0, []
+    while (response := stream.next()) is not None:
+        count += 1
+        names += response.names
+    assert count > 3
+    assert names == [f"c{number}" for number in range(30)]
+
+
+def test_names_beyond_the_ceiling_are_answered_and_forgotten() -> None:
+    stream = Stream(Limits(names=10))
+    stream.ask(CLUSTER, *(f"a|{number}|1" for number in range(15)))
+    assert stream.handler.events[-1] == ("asked", tuple(f"a|{n}|1" for n in range(10)), True)
+    assert len(stream.drain()) == 15
+    assert len(stream.session.subscribed(CLUSTER)) == 10
+
+
+def test_a_flood_of_names_without_reading_ends_the_stream() -> None:
+    stream = Stream(Limits(names=10))
+    with pytest.raises(Denied, match="ceiling of 10"):
+        stream.ask(ENDPOINT, *(str(number) for number in range(40)))
+
+
+def test_many_types_end_the_stream() -> None:
+    stream = Stream(Limits(types=2))
+    stream.ask(CLUSTER)
+    stream.ask("type/1", "x")
+    with pytest.raises(Denied, match="more than 2 resource types"):
+        stream.ask("type/2", "x")
+
+
+def test_the_first_request_needs_a_node(stream: Stream) -> None:
+    with pytest.raises(Malformed, match="node"):
+        stream.session.receive(DeltaRequest(None, CLUSTER))
+    stream.session.close()
+    assert stream.handler.events == []
