@@ -1,11 +1,13 @@
 """Two real Envoys speak to each other with what `xds.build` makes for them."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 import grpc
@@ -71,17 +73,21 @@ class Authority:
         signed = builder.sign(self.key, hashes.SHA256())
         return signed.public_bytes(serialization.Encoding.PEM)
 
-    def secrets(self, identity: str) -> tuple[Resource, Resource]:
+    def leaf(self, identity: str) -> tuple[bytes, bytes]:
+        """A chain and its key, both PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         uri = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)])
-        chain = self._sign(x509.Name([]), key, uri)
         pem = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
+        return self._sign(x509.Name([]), key, uri), pem
+
+    def secrets(self, identity: str) -> tuple[Resource, Resource]:
+        chain, key = self.leaf(identity)
         return (
-            secrets.leaf(LeafSecret("identity", chain, PrivateBytes(pem), "leaf|1")),
+            secrets.leaf(LeafSecret("identity", chain, PrivateBytes(key), "leaf|1")),
             secrets.roots(RootsSecret("roots|cluster.local", self.root)),
         )
 
@@ -89,7 +95,8 @@ class Authority:
 def forward(name: str, cluster: str) -> VirtualHost:
     action = Forward((Backend(cluster),))
     origin = Origin("shop/web", "0", ("RoutePolicy shop/slow",))
-    return VirtualHost(name, (name, f"{name}:80"), (Route(name, Match(), action, origin),))
+    domains = (name,) if name == "*" else (name, f"{name}:80")
+    return VirtualHost(name, domains, (Route(name, Match(), action, origin),))
 
 
 def inbound_chain(kind: str, codec: Codec, app: str) -> Chain:
@@ -101,6 +108,14 @@ def inbound_chain(kind: str, codec: Codec, app: str) -> Chain:
     return Chain(kind, http, (kind,), DownstreamTls(("cluster.local",), (kind,)))
 
 
+class Ports(NamedTuple):
+    """Of the server's sidecar."""
+
+    strict: int
+    permissive: int
+    permissive_tcp: int
+
+
 @dataclass
 class Pair:
     """A client's sidecar and a server's; addresses of what a test dials."""
@@ -110,7 +125,7 @@ class Pair:
     server: Envoy
     proxy: str
     forward_port: int
-    inbound_port: int
+    inbound: Ports
     authority: Authority
 
 
@@ -139,7 +154,7 @@ async def start_apps(stack: AsyncExitStack) -> dict[str, int]:
     return {"h1": http, "h2": grpc_port, "tcp": tcp.sockets[0].getsockname()[1]}
 
 
-def server_side(port: int, apps: dict[str, int]) -> list[Resource]:
+def server_side(ports: Ports, apps: dict[str, int]) -> list[Resource]:
     wires = {"h1": Wire.HTTP1, "h2": Wire.HTTP2, "tcp": Wire.TCP}
     tls = DownstreamTls(("cluster.local",), ("plait-tcp",))
     chains = (
@@ -148,12 +163,23 @@ def server_side(port: int, apps: dict[str, int]) -> list[Resource]:
         inbound_chain("plait-w1", Codec.HTTP1, "in|80|h1"),
         Chain("tcp", Tcp("in_tcp", "in|80|tcp", Direction.INBOUND), ("plait-tcp",), tls),
     )
-    source = Listener("in|80", "127.0.0.1", port, Direction.INBOUND, chains, inspect_tls=True)
+    strict = Listener("in|80", "127.0.0.1", ports.strict, Direction.INBOUND, chains, True)
+    table = RouteTable("plain", (forward("*", "in|80|h1"),))
+    http = Chain("plain", Http("in_plain", Codec.AUTO, table, Direction.INBOUND))
+    tcp = Chain("plain", Tcp("in_plain_tcp", "in|80|tcp", Direction.INBOUND))
+    permissive = {
+        "in|81": (ports.permissive, (*chains[:3], http)),
+        "in|82": (ports.permissive_tcp, (chains[3], tcp)),
+    }
+    open_to_all = [
+        Listener(name, "127.0.0.1", port, Direction.INBOUND, found, inspect_tls=True)
+        for name, (port, found) in permissive.items()
+    ]
     made = [
         clusters.cluster(StaticCluster(f"in|80|{kind}", "127.0.0.1", apps[kind], wire))
         for kind, wire in wires.items()
     ]
-    return [*made, listeners.listener(source, MINUTE)]
+    return [*made, *(listeners.listener(each, MINUTE) for each in (strict, *open_to_all))]
 
 
 def client_side(port: int, proxy: int, loop: int, forward_port: int) -> list[Resource]:
@@ -202,10 +228,13 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:
         apps = await start_apps(stack)
         ads = await stack.enter_async_context(serve())
-        inbound, proxy, loop, tcp = (free_port() for _ in range(4))
+        inbound = Ports(free_port(), free_port(), free_port())
+        proxy, loop, tcp = (free_port() for _ in range(3))
         authority = Authority()
         ads.hold("server", *server_side(inbound, apps), *authority.secrets(SERVER))
-        ads.hold("client", *client_side(inbound, proxy, loop, tcp), *authority.secrets(CLIENT))
+        ads.hold(
+            "client", *client_side(inbound.strict, proxy, loop, tcp), *authority.secrets(CLIENT)
+        )
 
         def answer(name: str) -> list[Resource]:
             asked = names.parse_asked(name)
@@ -320,4 +349,34 @@ async def test_connect_is_refused_with_a_reason(pair: Pair) -> None:
 
 async def test_a_stranger_in_plain_text_is_refused(pair: Pair) -> None:
     with pytest.raises(aiohttp.ClientError):
-        await get(f"127.0.0.1:{pair.inbound_port}", "web")
+        await get(f"127.0.0.1:{pair.inbound.strict}", "web")
+    line = await pair.server.logged(lambda each: each.get("event") == "refused")
+    assert (line["listener"], line["response_flags"]) == ("in|80", "NR")
+
+
+async def test_a_stranger_with_another_root_is_refused(pair: Pair, tmp_path: Path) -> None:
+    chain, key = Authority().leaf(CLIENT)
+    pem = tmp_path / "stranger.pem"
+    pem.write_bytes(chain + key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["plait-h1"])
+    context.load_cert_chain(pem)
+    with pytest.raises(aiohttp.ClientError):
+        async with aiohttp.ClientSession() as session:
+            await session.get(f"https://127.0.0.1:{pair.inbound.strict}", ssl=context)
+    line = await pair.server.logged(lambda each: each.get("event") == "refused")
+    assert "CERTIFICATE_VERIFY_FAILED" in line["downstream_failure"]
+
+
+async def test_plain_text_is_served_where_it_may(pair: Pair) -> None:
+    status, _headers, body = await get(f"127.0.0.1:{pair.inbound.permissive}", "web")
+    assert status == 200
+    assert "x-forwarded-client-cert" not in body
+    line = await pair.server.logged(lambda each: each["listener"] == "in_plain")
+    assert "peer" not in line
+
+
+async def test_a_silent_client_in_plain_text_hears_a_server_that_speaks_first(pair: Pair) -> None:
+    async with connection(pair.inbound.permissive_tcp) as (reader, _writer):
+        assert await asyncio.wait_for(reader.readline(), DEADLINE) == b"welcome\n"

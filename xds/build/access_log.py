@@ -8,8 +8,15 @@ https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_l
 
 from typing import Final
 
-from envoy_data_plane.envoy.config.accesslog.v3 import AccessLog
+from envoy_data_plane.envoy.config.accesslog.v3 import (
+    AccessLog,
+    AccessLogFilter,
+    ExtensionFilter,
+    OrFilter,
+    ResponseFlagFilter,
+)
 from envoy_data_plane.envoy.config.core.v3 import SubstitutionFormatString
+from envoy_data_plane.envoy.extensions.access_loggers.filters.cel.v3 import ExpressionFilter
 from envoy_data_plane.envoy.extensions.access_loggers.stream.v3 import StdoutAccessLog
 
 from xds.build.config import struct
@@ -45,6 +52,21 @@ _REQUEST: Final = {
     "rule": "%METADATA(ROUTE:plait:rule)%",
     "status": "%RESPONSE_CODE%",
 }
+_REFUSED: Final = AccessLogFilter(
+    or_filter=OrFilter(
+        filters=[
+            AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=["NR"])),
+            AccessLogFilter(
+                extension_filter=ExtensionFilter(
+                    name="envoy.access_loggers.extension_filters.cel",
+                    typed_config=pack(
+                        ExpressionFilter(expression="connection.transport_failure_reason != ''")
+                    ),
+                )
+            ),
+        ]
+    )
+)
 
 
 def http_log(stat_prefix: str, direction: Direction) -> AccessLog:
@@ -55,6 +77,14 @@ def http_log(stat_prefix: str, direction: Direction) -> AccessLog:
 def tcp_log(stat_prefix: str, direction: Direction) -> AccessLog:
     """One line when a connection has reached its upstream and one when it ends (``event``)."""
     return _log({**_CONNECTION, "event": "%ACCESS_LOG_TYPE%"}, stat_prefix, direction)
+
+
+def refused_log(name: str, direction: Direction) -> AccessLog:
+    """One line per connection that a listener refuses before a filter chain takes it over: no
+    chain fits it (``response_flags`` NR), or its TLS handshake fails (``downstream_failure``). A
+    ``peer`` in such a line is what the stranger claimed, not what was verified."""
+    log = _log({**_CONNECTION, "event": "refused"}, name, direction)
+    return AccessLog(name=log.name, filter=_REFUSED, typed_config=log.typed_config)
 
 
 def _log(fields: dict[str, str], stat_prefix: str, direction: Direction) -> AccessLog:

@@ -15,6 +15,7 @@ from envoy_data_plane.envoy.extensions.filters.listener.tls_inspector.v3 import 
 
 from xds import types
 from xds.build import tls
+from xds.build.access_log import refused_log
 from xds.build.config import address
 from xds.build.http import connection_manager
 from xds.build.tcp import tcp_proxy
@@ -55,6 +56,7 @@ def listener(source: Listener, bucket: timedelta) -> Resource:
         filter_chains=[_chain(chain, bucket) for chain in source.chains],
         # With reuse two Envoys of one uid would share an address without an error.
         enable_reuse_port=False,
+        access_log=[refused_log(source.name, source.direction)],
     )
     return make(types.LISTENER, source.name, encode(message))
 
