@@ -24,7 +24,7 @@ from controlplane.durable import (
     state_error,
     write_durably,
 )
-from controlplane.identity.certificate import builder, pem, sign
+from controlplane.identity.certificate import builder, pem, random_serial, sign
 from controlplane.identity.keyfile import entries, load, load_key, refuse
 from controlplane.identity.keys import PrivateKey, PublicKey, key_id, key_to_pem, make_key
 from xds import names
@@ -145,7 +145,7 @@ def _self_signed(key: PrivateKey, now: datetime) -> x509.Certificate:
         ]
     )
     certificate = (
-        builder(key.public_key(), now - ROOT_BACKDATE, now + ROOT_LIFETIME)
+        builder(key.public_key(), random_serial(), now - ROOT_BACKDATE, now + ROOT_LIFETIME)
         .subject_name(name)
         .issuer_name(name)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

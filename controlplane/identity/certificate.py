@@ -16,15 +16,20 @@ from controlplane.identity.keys import PrivateKey, PublicKey
 SERIAL_BITS = 127
 
 
+def random_serial() -> int:
+    """A serial for a certificate that nobody names by it."""
+    return secrets.randbits(SERIAL_BITS) | 1
+
+
 def builder(
-    public: PublicKey, not_before: datetime, not_after: datetime
+    public: PublicKey, serial: int, not_before: datetime, not_after: datetime
 ) -> x509.CertificateBuilder:
-    """A certificate with its key, a fresh random serial, whole seconds of validity and its subject
-    key identifier; names, uses and the issuer are the caller's."""
+    """A certificate with its key, serial, whole seconds of validity and subject key identifier;
+    names, uses and the issuer are the caller's."""
     return (
         x509.CertificateBuilder()
         .public_key(public)
-        .serial_number(secrets.randbits(SERIAL_BITS) | 1)
+        .serial_number(serial)
         .not_valid_before(not_before.replace(microsecond=0))
         .not_valid_after(not_after.replace(microsecond=0))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)

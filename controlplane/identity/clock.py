@@ -7,7 +7,7 @@ something is due.
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Clock(Protocol):
@@ -20,11 +20,15 @@ class Clock(Protocol):
         """Seconds since an arbitrary point; never set back, never jumps with the time of day."""
 
 
+_ELAPSED: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 class SystemClock:
-    """`Clock` of the operating system."""
+    """`Clock` of the operating system. Time that the machine spent suspended counts: certificates
+    and tokens run out meanwhile, so their renewal must be due when it wakes."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.clock_gettime(_ELAPSED)

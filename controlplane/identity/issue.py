@@ -14,7 +14,7 @@ from controlplane.identity.ca import Authority
 from controlplane.identity.certificate import builder, end_entity_usage, issued_by, pem, sign
 from controlplane.identity.keys import key_to_pem, make_key
 from controlplane.identity.rotate import validity
-from controlplane.identity.slots import LeafVersion
+from controlplane.identity.slots import LeafVersion, new_serial
 from xds import names
 from xds.ir.secret import LeafSecret
 
@@ -28,7 +28,7 @@ def issue(
     not_before, not_after = validity(now, lifetime)
     not_after = min(not_after, authority.not_after)
     certificate = sign(
-        builder(key.public_key(), not_before, not_after)
+        builder(key.public_key(), new_serial(spiffe_id), not_before, not_after)
         .subject_name(x509.Name([]))
         .issuer_name(authority.certificate.subject)
         .add_extension(

@@ -58,11 +58,13 @@ class Leaves:
     def leaf_for(
         self, stream: Hashable, spiffe_id: str, reported_version: str = ""
     ) -> LeafSecret | Keep | Withheld:
-        """The answer to a subscription: the client keeps the version that it reports when the
-        issuer is active and half life is not reached, else it gets a fresh leaf."""
+        """The answer to a subscription: the client keeps the version that it reports when it
+        is this identity's, its issuer is active and half life is not reached, else it gets a fresh
+        leaf."""
         version = parse_version(reported_version)
         now = self._clock.now()
-        if version is None or not rotate.may_keep(version, (self._authority.key_id,), now):
+        issuers = (self._authority.key_id,)
+        if version is None or not rotate.may_keep(version, spiffe_id, issuers, now):
             return self._issue(stream, spiffe_id)
         monotonic = self._clock.monotonic()
         due = rotate.renew_at(version, now, monotonic, self._lifetime)

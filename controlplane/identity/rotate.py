@@ -9,7 +9,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 
-from controlplane.identity.slots import LeafVersion, Slot
+from controlplane.identity.slots import TAG_BITS, LeafVersion, Slot, belongs_to
 
 BACKDATE: Final = timedelta(hours=25)
 """notBefore lies this long before the issue: a clock set back by a day, here or at a peer, leaves
@@ -24,6 +24,11 @@ RETRY: Final = 30.0
 """Seconds until a leaf that could not be issued is tried again."""
 
 _SPREAD = 1 << 16
+
+
+def _chance(version: LeafVersion) -> float:
+    """0 to 1, the same for the same leaf everywhere: from the random part of its serial."""
+    return ((version.serial >> (TAG_BITS + 1)) % _SPREAD) / _SPREAD
 
 
 def validity(now: datetime, lifetime: timedelta) -> tuple[datetime, datetime]:
@@ -46,8 +51,7 @@ def half_life(version: LeafVersion) -> datetime:
 def renewal(version: LeafVersion) -> datetime:
     """Half life less jitter. The jitter comes from the serial, so every replica finds the same."""
     issued = issued_at(version)
-    early = JITTER * (version.serial % _SPREAD) / _SPREAD
-    return issued + (half_life(version) - issued) * (1 - early)
+    return issued + (half_life(version) - issued) * (1 - JITTER * _chance(version))
 
 
 def renew_at(version: LeafVersion, now: datetime, monotonic: float, lifetime: timedelta) -> float:
@@ -57,10 +61,12 @@ def renew_at(version: LeafVersion, now: datetime, monotonic: float, lifetime: ti
     return monotonic + min(max(wait, 0.0), lifetime.total_seconds() / 2)
 
 
-def may_keep(version: LeafVersion, issuers: Collection[str], now: datetime) -> bool:
+def may_keep(version: LeafVersion, spiffe_id: str, issuers: Collection[str], now: datetime) -> bool:
     """Whether a reconnecting client keeps the leaf it reports. A false version harms only its
     sender, who goes on with a leaf that its peers refuse."""
-    return version.issuer in issuers and is_valid(version, now) and now < half_life(version)
+    if version.issuer not in issuers or not belongs_to(version, spiffe_id):
+        return False
+    return is_valid(version, now) and now < half_life(version)
 
 
 def is_valid(version: LeafVersion, now: datetime) -> bool:

@@ -15,7 +15,14 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from controlplane.identity.ca import Authority
-from controlplane.identity.certificate import builder, end_entity_usage, issued_by, pem, sign
+from controlplane.identity.certificate import (
+    builder,
+    end_entity_usage,
+    issued_by,
+    pem,
+    random_serial,
+    sign,
+)
 from controlplane.identity.keys import key_to_pem, make_key
 from controlplane.identity.rotate import BACKDATE
 from xds.ir.secret import PrivateBytes
@@ -46,7 +53,7 @@ def server_certificate(
     not_after = min(now + LIFETIME, authority.not_after)
     alternatives = [_name(text) for text in dict.fromkeys((*ALWAYS, *names))]
     certificate = sign(
-        builder(key.public_key(), now - BACKDATE, not_after)
+        builder(key.public_key(), random_serial(), now - BACKDATE, not_after)
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "plait xds")]))
         .issuer_name(authority.certificate.subject)
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)

@@ -2,12 +2,17 @@
 
 A leaf is named by its version, ``leaf|<issuer key id>|<serial>|<notBefore>|<notAfter>`` (serial in
 hex, times in Unix seconds). Envoy keeps the version and reports it when it reconnects, so any
-replica knows from the name alone whether the leaf is good and when to renew it. Slots hold no keys.
+replica knows from the name alone whether the leaf is good and when to renew it. The serial's last
+32 bits are a tag of the identity, so it also knows when a leaf is another workload's, as after an
+account or the trust domain was changed while no control plane looked. Slots hold no keys.
 """
 
+import hashlib
 import re
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from controlplane.api.problem import Problem
 
@@ -41,6 +46,26 @@ def parse_version(text: str) -> LeafVersion | None:
 def _time(text: str) -> datetime:
     # Eleven digits reach the year 5138: always within datetime's range.
     return datetime.fromtimestamp(int(text), UTC)
+
+
+TAG_BITS: Final = 32
+RANDOM_BITS: Final = 95
+"""With the tag 127 bits: a positive 16-byte integer, 95 of them unpredictable."""
+
+
+def tag(spiffe_id: str) -> int:
+    """What the serials of this identity's leaves end in."""
+    return int.from_bytes(hashlib.sha256(spiffe_id.encode()).digest()[: TAG_BITS // 8], "big")
+
+
+def new_serial(spiffe_id: str) -> int:
+    """A fresh serial for a leaf of `spiffe_id`; never zero (RFC 5280 4.1.2.2)."""
+    return (secrets.randbits(RANDOM_BITS) | 1) << TAG_BITS | tag(spiffe_id)
+
+
+def belongs_to(version: LeafVersion, spiffe_id: str) -> bool:
+    """Whether the leaf was issued to this identity, as far as its serial tells."""
+    return version.serial % (1 << TAG_BITS) == tag(spiffe_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from controlplane.api.problem import Reason, Severity
 from controlplane.identity import rotate
 from controlplane.identity.ca import Authority, load_or_create
 from controlplane.identity.leaves import Leaves
-from controlplane.identity.slots import Keep, LeafVersion, Withheld, parse_version
+from controlplane.identity.slots import TAG_BITS, Keep, LeafVersion, Withheld, parse_version, tag
 from tests.fakes.clock import ManualClock
 from xds.ir.secret import LeafSecret
 
@@ -118,8 +118,26 @@ def test_another_issuers_leaf_is_replaced(
     assert given_to(leaves, "a", version).version != version
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        "spiffe://example.org/ns/shop/sa/other",
+        "spiffe://example.net/ns/shop/sa/web",
+    ],
+)
+def test_another_identitys_leaf_is_replaced(leaves: Leaves, other: str) -> None:
+    """The pod's account, or the trust domain, changed while the sidecar was away, or is there."""
+    version = given_to(leaves, "a").version
+    for stream in ("a", "b"):
+        answer = leaves.leaf_for(stream, other, version)
+        assert isinstance(answer, LeafSecret)
+        assert answer.version != version
+        again = leaves.leaf_for(stream, other, answer.version)
+        assert isinstance(again, Keep)
+
+
 @given(
-    serial=st.integers(0, 2**160 - 1),
+    serial=st.integers(0, 2**128 - 1).map(lambda random: random << TAG_BITS | tag(ID)),
     not_before=st.integers(0, 10**11 - 1),
     not_after=st.integers(0, 10**11 - 1),
     now=st.integers(0, 4 * 10**9),
@@ -133,7 +151,7 @@ def test_a_false_version_is_renewed_in_time(
     assert isinstance(moment, LeafVersion)
     due = rotate.renew_at(version, moment.not_before, 5.0, HOUR)
     assert 5.0 <= due <= 5.0 + 1800
-    kept = rotate.may_keep(version, {"0" * 16}, moment.not_before)
+    kept = rotate.may_keep(version, ID, {"0" * 16}, moment.not_before)
     assert not kept or rotate.is_valid(version, moment.not_before)
 
 
