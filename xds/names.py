@@ -25,7 +25,7 @@ BLACK_HOLE: Final = "BlackHole"
 PASSTHROUGH: Final = "Passthrough"
 XDS_CLUSTER: Final = "xds"
 LOCAL_CLUSTER: Final = "local"
-IDENTITY_SECRET: Final = "identity"
+IDENTITY_SECRET: Final = "identity"  # noqa: S105  # a name
 
 ClusterKind = Literal["h", "m", "t"]
 """``h``: HTTP/2 on the wire between sidecars. ``m``: HTTP/1.1 on the wire, for a Service some of

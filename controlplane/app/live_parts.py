@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from controlplane.app.pipeline import Pipeline
+from controlplane.app.secrets import Secrets
 from controlplane.app.settings import Settings
 from controlplane.graph import Graph
 from controlplane.identity.clock import Clock
@@ -10,7 +11,6 @@ from controlplane.identity.leaves import Leaves
 from controlplane.identity.state import IdentityState
 from controlplane.rollout.delivery import Delivery
 from controlplane.rollout.edge import Edge
-from controlplane.rollout.secrets import Secrets
 from controlplane.rollout.signal import Signal
 from controlplane.rollout.verdicts import Verdicts
 from controlplane.sources.files import FilesSource

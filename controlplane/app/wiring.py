@@ -21,6 +21,7 @@ from controlplane.app.http import HttpServer
 from controlplane.app.live import Live
 from controlplane.app.live_parts import LiveParts
 from controlplane.app.pipeline import Pipeline
+from controlplane.app.secrets import Secrets
 from controlplane.app.settings import Address, Settings
 from controlplane.app.statedir import CannotStart, Claim
 from controlplane.app.supervisor import Part, stop_on_signal, supervise
@@ -34,7 +35,6 @@ from controlplane.identity.state import IdentityState, open_state
 from controlplane.rollout.delivery import Delivery
 from controlplane.rollout.edge import Edge, EdgeParts
 from controlplane.rollout.learnt import Learnt
-from controlplane.rollout.secrets import Secrets
 from controlplane.rollout.signal import Signal
 from controlplane.rollout.verdicts import Verdicts
 from controlplane.sources.files import FilesSource

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from controlplane.graph import AnyNode, Change, Graph
 from controlplane.rollout.delivery import Delivery
+from controlplane.rollout.keeper import SecretKeeper
 from controlplane.rollout.learnt import Learnt, Owner, Reference
 from controlplane.rollout.member import Member, difference
 from controlplane.rollout.promotion import Demand, Promotions
-from controlplane.rollout.secrets import Secrets
 from controlplane.rollout.signal import Signal
 from controlplane.rollout.verdicts import Verdicts
 from controlplane.translate.forwards import PROXY_LOOP_PORT
@@ -40,7 +40,7 @@ class EdgeParts:
 
     graph: Graph
     learnt: Learnt
-    secrets: Secrets
+    secrets: SecretKeeper
     verdicts: Verdicts
     delivery: Delivery
     signal: Signal

@@ -15,7 +15,7 @@ from xds.wire.resource import Resource
 
 
 class Secrets:
-    """Hands out what `Leaves` issues. Owned by the edge."""
+    """Hands out what `Leaves` issues. Implements `controlplane.rollout.keeper.SecretKeeper`."""
 
     def __init__(self, leaves: Leaves) -> None:
         self._leaves = leaves
