@@ -46,6 +46,16 @@ _TYPES = {
 }
 
 
+_BOUNDS = {
+    "string_too_long": ("has {size} characters", "Use at most {max_length}"),
+    "string_too_short": ("is empty", "Write at least one character"),
+    "too_long": ("has {actual_length} entries", "Use at most {max_length}"),
+    "too_short": ("has {actual_length} entries", "Use at least {min_length}"),
+    "greater_than_equal": ("{given} is too small", "Use at least {ge}"),
+    "less_than_equal": ("{given} is too large", "Use at most {le}"),
+}
+
+
 def explain(error: ErrorDetails) -> tuple[str, str]:
     """(message, remedy) of a pydantic error."""
     kind, given, context = error["type"], error["input"], error.get("ctx", {})
@@ -54,6 +64,10 @@ def explain(error: ErrorDetails) -> tuple[str, str]:
         if kind == "string_type" and isinstance(given, bool):
             remedy = "Put it in quotes: YAML takes yes, no, on, off, y and n for booleans"
         return f"must be {wanted}, not {shown(given)}", remedy.format(given)
+    if kind in _BOUNDS:
+        message, remedy = _BOUNDS[kind]
+        facts = {"given": given, "size": len(given) if isinstance(given, str) else 0} | context
+        return message.format(**facts), remedy.format(**facts)
     match kind:
         case "missing":
             return "is required", "Add it"
@@ -64,22 +78,6 @@ def explain(error: ErrorDetails) -> tuple[str, str]:
             return f"{shown(given)} is not supported", f"{hint}Write one of {expected}"
         case "string_pattern_mismatch":
             return _pattern(given, str(context["pattern"]))
-        case "string_too_long":
-            limit = context["max_length"]
-            return f"has {len(given)} characters", f"Use at most {limit}"
-        case "string_too_short":
-            return "is empty", "Write at least one character"
-        case "too_long":
-            return f"has {context['actual_length']} entries", f"Use at most {context['max_length']}"
-        case "too_short":
-            return (
-                f"has {context['actual_length']} entries",
-                f"Use at least {context['min_length']}",
-            )
-        case "greater_than_equal":
-            return f"{given} is too small", f"Use at least {context['ge']}"
-        case "less_than_equal":
-            return f"{given} is too large", f"Use at most {context['le']}"
         case "value_error":
             message, _, remedy = str(context["error"]).partition("; ")
             return message, (remedy[:1].upper() + remedy[1:]) or "Correct it"

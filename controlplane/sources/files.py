@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from watchfiles import awatch
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from controlplane.api.problem import ObjectRef, Problem, Reason, Severity, Source
 from controlplane.durable import OS_FS, Fs, StateError, read_state, write_durably
@@ -88,7 +89,7 @@ class FilesSource:
         while True:
             try:
                 await self._watch()
-            except OSError as error:
+            except (OSError, WatchfilesRustInternalError) as error:
                 self._own["watch"] = _cannot_watch(self._roots[TREE], error)
                 await asyncio.sleep(TICK.total_seconds())
                 await self.refresh()
@@ -251,7 +252,7 @@ def _no_root(root: str, error: OSError) -> Problem:
     )
 
 
-def _cannot_watch(root: str, error: OSError) -> Problem:
+def _cannot_watch(root: str, error: Exception) -> Problem:
     return Problem(
         ObjectRef("Directory", "", root),
         Reason.INTERNAL,

@@ -1,6 +1,8 @@
 """The files source on a real directory: what is noticed, and in how many transactions."""
 
+import asyncio
 import os
+import random
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -145,3 +147,26 @@ async def test_refresh_delivers_at_once(tmp_path: Path) -> None:
         write(tmp_path, {"shift.yaml": shift("reviews", 1, 2)})
         await source.refresh()
         assert recorder.names == {"TrafficShift reviews"}
+
+
+async def test_files_that_come_and_go_while_they_are_read(tmp_path: Path) -> None:
+    """A second thread replaces, deletes and moves files as fast as it can, without a pause."""
+    choice = random.Random(7)
+
+    def churn() -> None:
+        for i in range(400):
+            name = f"{choice.randrange(20)}.yaml"
+            path = tmp_path / name
+            if choice.random() < 0.3:
+                path.unlink(missing_ok=True)
+            else:
+                replace(tmp_path, name, service(f"s{name[:-5]}", 1 + i))
+
+    async with running(FilesSource(tmp_path, debounce=timedelta(milliseconds=2))) as recorder:
+        await asyncio.to_thread(churn)
+        write(tmp_path, {"last.yaml": service("last")})
+        async with running(FilesSource(tmp_path)) as fresh:
+            await recorder.until(lambda: recorder.world == fresh.world)
+            assert "Service last" in recorder.names
+        assert recorder.problems == ()
+        assert len(recorder.transactions) > 2
