@@ -104,6 +104,7 @@ def main() -> int:
     started = time.monotonic()
     try:
         with lock.hold():
+            lock.check_free(layout.listening(layout.workloads(layout.documents(layout.MANIFESTS))))
             return _locked(started)
     except lock.Taken as taken:
         print(f"demo: {taken}", file=sys.stderr)

@@ -11,7 +11,7 @@ from examples.bookstore.http1 import Address
 MANIFESTS = Path(__file__).parents[1] / "manifests"
 NAMESPACE = "shop"
 APP_ADDRESS = "mesh.plait.dev/app-address"
-PROXY_PORT = 15080
+PROXY_PORT, LOOP_PORT = 15080, 15081
 LEDGER_FORWARD = 5000
 """Port of web's sidecar that leads to the ledger (annotation mesh.plait.dev/tcp-forwards)."""
 
@@ -87,3 +87,12 @@ def workloads(docs: list[dict[str, Any]]) -> dict[str, Workload]:
             ),
         )
     return found
+
+
+def listening(found: dict[str, Workload]) -> list[Address]:
+    """Every address where the demo's processes listen."""
+    addresses = [XDS, METRICS, Address(found["web"].sidecar, LEDGER_FORWARD)]
+    for workload in found.values():
+        loop = Address(workload.sidecar, LOOP_PORT)
+        addresses += [workload.program, workload.inbound, workload.proxy, loop]
+    return addresses

@@ -7,15 +7,18 @@ process id of the holder, to name it.
 import contextlib
 import fcntl
 import os
+import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from examples.bookstore.http1 import Address
 
 PATH = Path(tempfile.gettempdir()) / "plait-bookstore-demo.lock"
 
 
 class Taken(Exception):
-    """Another demo runs; the text names its process and how to end it."""
+    """The demo's addresses are in use; the text says by whom, and how to end it."""
 
 
 def _open(path: Path) -> int:
@@ -45,3 +48,17 @@ def hold(path: Path = PATH) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def check_free(addresses: Iterable[Address]) -> None:
+    """Raises Taken for the first address where a process listens."""
+    for address in addresses:
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(address)
+            except OSError as error:
+                raise Taken(
+                    f"{address} cannot be used ({os.strerror(error.errno or 0).lower()})."
+                    f" See which process listens there: ss -ltnp src {address.host}"
+                ) from None

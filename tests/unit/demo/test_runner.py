@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -130,6 +131,14 @@ def test_a_second_demo_is_refused_by_name(tmp_path: Path) -> None:
         pass
 
 
+def test_an_address_in_use_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = Address(*server.getsockname())
+        with pytest.raises(lock.Taken, match=rf"{taken} cannot be used .*ss -ltnp"):
+            lock.check_free([taken])
+    lock.check_free([taken])
+
+
 def test_the_manifests_say_who_runs_where() -> None:
     docs = layout.documents(layout.MANIFESTS)
     found = layout.workloads(docs)
@@ -138,6 +147,7 @@ def test_the_manifests_say_who_runs_where() -> None:
     assert found["web"].proxy == Address(found["web"].sidecar, 15080)
     identity = found["web"].spiffe_id(layout.trust_domain(docs))
     assert identity == "spiffe://bookstore.example/ns/shop/sa/web"
+    assert len(set(layout.listening(found))) == 3 + 4 * 5
     assert {name for call in layout.CALLS for name in call} == set(found)
 
 
