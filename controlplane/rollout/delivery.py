@@ -135,7 +135,7 @@ class Delivery:
         current = self._fragment(node)
         if current is None:
             return None
-        chosen = self._verdicts.fragment(member, node, current)
+        chosen = self._verdicts.host(member, node, current)
         if chosen is not None and all(self._usable(member, name) for name in clusters):
             return chosen
         host = self._virtual_host(*node.args[:2])

@@ -11,7 +11,7 @@ from typing import Any
 
 from controlplane.api.problem import ObjectRef, Problem, Reason
 from controlplane.graph import AnyNode, Graph
-from controlplane.rollout.joined import Fragment
+from controlplane.rollout.joined import Fragment, fragment
 from controlplane.rollout.member import Member
 from controlplane.rollout.quarantine import Choice, Part, Quarantine, Rejection
 from controlplane.world.log import Forgotten
@@ -59,7 +59,7 @@ class Verdicts:
         # What the client itself reported is its last good version, although its bytes are lost.
         return Resource(value.type_url, value.name, held, b"") if held else None
 
-    def fragment(self, member: Member, node: AnyNode, value: Fragment) -> Fragment | None:
+    def host(self, member: Member, node: AnyNode, value: Fragment) -> Fragment | None:
         """The same for a virtual host."""
         if self._quarantine.choose(member, Part(node, value.version)) is Choice.USE:
             return value
@@ -128,6 +128,8 @@ class Verdicts:
 
     def changed(self, node: AnyNode) -> None:
         """A node has a new value: verdicts on older ones lapse."""
+        if node.failure is not None:
+            return
         version = _version(node)
         if self._quarantine.forget(node, version) or self._records:
             for part in [p for p in self._records if p.node is node and p.version != version]:
@@ -188,7 +190,8 @@ class Verdicts:
                 if (found := composition.fragments.get(part)) is not None:
                     self._good[node] = found
                     break
-        self._good_at[node] = node.changed_at
+        if part.version == _version(node):
+            self._good_at[node] = node.changed_at
         member.trials.pop(part, None)
 
     def _suspects(self, part: Part) -> tuple[ObjectRef, ...]:
@@ -216,7 +219,10 @@ class Verdicts:
 
 
 def _version(node: AnyNode) -> str | None:
+    """Version of a node's present value; ``None`` when it stands for nothing."""
     value: Any = node.value
+    if isinstance(value, bytes):
+        return fragment(value).version
     return value.version if isinstance(value, Resource) else None
 
 
