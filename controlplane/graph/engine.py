@@ -44,6 +44,7 @@ class Engine:
         "_clock",
         "_cut",
         "_depth",
+        "_loose",
         "_nested",
         "calls",
         "counters",
@@ -69,6 +70,8 @@ class Engine:
         self.cyclic: set[AnyNode] = set()
         self._cut: set[AnyNode] = set()
         """Failed by depth, so without reads; tried again at each revision."""
+        self._loose: dict[Leaf, None] = {}
+        """Leaves that lost their last reader."""
         self._depth = 0
         self._clock = clock
         self._nested = 0.0
@@ -187,12 +190,12 @@ class Engine:
                     self._orphaned((dep,))
 
     def _orphaned(self, vertices: Iterable[Vertex]) -> None:
-        """Forget leaves that nobody reads; nodes may be wanted again, and wait for `collect`."""
+        """Leave what nobody reads to `collect`. A query that still runs may have read it."""
         for vertex in vertices:
             if vertex.readers is not None:
                 continue
             if isinstance(vertex, Leaf):
-                self.leaves[vertex.source].pop(vertex.key, None)
+                self._loose[vertex] = None
             else:
                 self.rest(vertex)
 
@@ -241,6 +244,10 @@ class Engine:
 
         Members of a cycle hold each other and stay (`cyclic` counts them).
         """
+        while self._loose:
+            leaf, _ = self._loose.popitem()
+            if leaf.readers is None:
+                self.leaves[leaf.source].pop(leaf.key, None)
         limit = self.world.revision - keep
         stack = [node for node, _ in takewhile(lambda item: item[1] <= limit, self.idle.items())]
         for node in stack:
