@@ -96,7 +96,9 @@ def split_service(host: str, namespace: str, domain: str) -> tuple[str, str] | N
     for suffix in (f".svc.{domain}", ".svc"):
         if host.endswith(suffix):
             name, dot, where = host.removesuffix(suffix).partition(".")
-            return (where, name) if dot and name and where and "." not in where else None
+            if dot:
+                return (where, name) if name and where and "." not in where else None
+            # A namespace may be called svc: what is left has no namespace of its own.
     name, dot, where = host.partition(".")
     if not dot:
         return (namespace, name)
