@@ -5,6 +5,7 @@ Exit codes: 0 stopped by a signal, 1 refused to start or failed, 2 wrong usage.
 """
 
 import asyncio
+import os
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -187,20 +188,38 @@ def serve(
 
 def run(settings: Settings) -> int:
     """Serve until a signal. Returns the exit code; refusals are printed to standard error."""
+    # gRPC's own log is no JSON, and what matters of it comes as exceptions.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Imported here, so that --help and completion stay quick.
     from controlplane.app import wiring
 
     try:
         asyncio.run(wiring.serve(settings))
-    except CannotStart as refused:
-        return _refuse(str(refused), refused.remedy)
-    except StateError as failed:
-        return _refuse(f"{failed.path}: {failed.operation} failed: {failed.reason}", failed.remedy)
+    except (CannotStart, StateError) as refused:
+        return _refuse(refused)
+    except ExceptionGroup as group:
+        # Raised by a part that runs; anything else among them is a bug and shows itself as one.
+        known, bugs = group.split((CannotStart, StateError))
+        if known is None or bugs is not None:
+            raise
+        return _refuse(_first(known))
     return 0
 
 
-def _refuse(message: str, remedy: str) -> int:
-    print(f"plait: {message}\n       {remedy}.", file=sys.stderr)
+def _first(group: ExceptionGroup[Exception]) -> CannotStart | StateError:
+    error = group.exceptions[0]
+    if isinstance(error, ExceptionGroup):
+        return _first(error)
+    assert isinstance(error, CannotStart | StateError)
+    return error
+
+
+def _refuse(error: CannotStart | StateError) -> int:
+    if isinstance(error, StateError):
+        message = f"{error.path}: {error.operation} failed: {error.reason}"
+    else:
+        message = str(error)
+    print(f"plait: {message}\n       {error.remedy}.", file=sys.stderr)
     return 1
 
 

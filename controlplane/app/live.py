@@ -15,6 +15,8 @@ from controlplane.app.live_parts import LiveParts
 from controlplane.app.live_sidecars import Sidecars, text
 from controlplane.app.live_simulation import simulated
 from controlplane.app.release import release
+from controlplane.app.statedir import CannotStart
+from controlplane.telemetry.mesh import MeshReadings
 from controlplane.world.rows import Key
 from controlplane.world.schema import PODS, TABLES
 from controlplane.world.tables import Table
@@ -36,7 +38,12 @@ class Live:
     async def open(self, service: Service) -> None:
         """Everything is loaded: bind the xDS port and become ready."""
         self._parts.pipeline.loaded()
-        self._identities.port = await service.start()
+        try:
+            self._identities.port = await service.start()
+        except OSError as error:
+            raise CannotStart(
+                str(error), "Stop what listens there, or give another --listen"
+            ) from None
         self._serving = True
         self._parts.signal.bump()
 
@@ -57,13 +64,33 @@ class Live:
             reasons.append("xds is not served yet")
         return views.Readiness(not reasons, tuple(reasons))
 
-    def status(self) -> views.Status:
-        parts, world = self._parts, self._parts.graph.world
+    def _sizes(self) -> dict[str, int]:
+        """Objects by kind, kinds without any left out."""
         tables: dict[str, Table[Key, Any]] = dict(TABLES)
+        world = self._parts.graph.world
         sizes = {name: len(world.rows(table)) for name, table in sorted(tables.items())}
-        counts = tuple(views.Count(name, count) for name, count in sizes.items() if count)
-        problems = self._objects.problems()
-        errors = sum(1 for problem in problems if problem.severity is Severity.ERROR)
+        return {name: count for name, count in sizes.items() if count}
+
+    def _severities(self) -> dict[str, int]:
+        counts = dict.fromkeys((severity.value for severity in Severity), 0)
+        for problem in self._objects.problems():
+            counts[problem.severity.value] += 1
+        return counts
+
+    def readings(self) -> MeshReadings:
+        """What the metrics of the mesh are read from, at each scrape."""
+        source = self._parts.source
+        return MeshReadings(
+            objects=self._sizes,
+            problems=self._severities,
+            synced=lambda: {source.name: int(source.synced.is_set())},
+            leaves=lambda: self._identities.authority().leaves,
+        )
+
+    def status(self) -> views.Status:
+        parts = self._parts
+        counts = tuple(views.Count(name, count) for name, count in self._sizes().items())
+        severities = self._severities()
         source = views.SourceStatus(
             name=parts.source.name,
             location=str(parts.settings.directory),
@@ -85,8 +112,8 @@ class Live:
             objects=counts,
             sidecars=self._sidecars.counts(),
             authority=self._identities.authority(),
-            errors=errors,
-            warnings=len(problems) - errors,
+            errors=severities[Severity.ERROR],
+            warnings=severities[Severity.WARNING],
         )
 
     def problems(self) -> views.Problems:

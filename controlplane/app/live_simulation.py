@@ -23,4 +23,5 @@ def simulated(
         views.Share(**{field.name: getattr(share, field.name) for field in fields(share)})
         for share in found.split
     )
+    values["source"] = f"{source.name}.{source.namespace}"
     return views.Simulated(**values)

@@ -45,8 +45,10 @@ class Pipeline:
         settings: DebounceSettings,
         monotonic: Callable[[], float],
         changed: Callable[[], None],
+        evaluated: Callable[[float], None],
     ) -> None:
-        """``changed`` is called after every transaction (settings may have changed)."""
+        """``changed`` is called after every transaction (settings may have changed), ``evaluated``
+        with the seconds that a pass took to its last value."""
         self._graph = graph
         self._edge = edge
         self._signal = signal
@@ -54,6 +56,7 @@ class Pipeline:
         self._debouncer = Debouncer(settings)
         self._monotonic = monotonic
         self._changed = changed
+        self._evaluated = evaluated
         self._wake = asyncio.Event()
         self._loaded = False
         self._hurried = False
@@ -127,12 +130,14 @@ class Pipeline:
 
     async def _pass(self, edits: list[Edit]) -> None:
         graph = self._graph
+        started = self._monotonic()
         graph.apply(edits)
         self._changed()
         trace = self._traces.transaction(graph.revision, edits=len(edits))
         try:
             with trace.step("evaluate", pending=graph.pending):
                 changes = await self._evaluate()
+            self._evaluated(self._monotonic() - started)
             with trace.step("push", changes=len(changes)):
                 self._edge.publish(changes)
         finally:

@@ -145,7 +145,7 @@ class ResourceView:
     name: str
     state: Delivery
     asked: bool = False
-    """The sidecar itself subscribed to this name, rather than by wildcard."""
+    """The sidecar subscribes to it, by name or by wildcard."""
     wish: str = ""
     """Version that is meant for the sidecar; NOT what Envoy holds."""
     sent: str = ""

@@ -38,9 +38,9 @@ from controlplane.rollout.learnt import Learnt
 from controlplane.rollout.signal import Signal
 from controlplane.rollout.verdicts import Verdicts
 from controlplane.sources.files import FilesSource
-from controlplane.telemetry import engine, logs
+from controlplane.telemetry import engine, logs, mesh
 from controlplane.telemetry.lag import LoopLag
-from controlplane.telemetry.metrics import Metrics
+from controlplane.telemetry.metrics import EVALUATION, Metrics
 from controlplane.telemetry.traces import Traces, UnknownExporter, exporter_from
 from controlplane.telemetry.xds import XdsMetrics
 from controlplane.translate.mesh import mesh_config
@@ -121,7 +121,17 @@ async def _serve(settings: Settings, traces: Traces) -> None:
         if leaves.lifetime != lifetime:
             leaves.lifetime = lifetime
 
-    pipeline = Pipeline(graph, edge, signal, traces, settings.debounce, clock.monotonic, changed)
+    took = metrics.histogram(EVALUATION)
+    pipeline = Pipeline(
+        graph,
+        edge,
+        signal,
+        traces,
+        settings.debounce,
+        clock.monotonic,
+        changed,
+        took.record,
+    )
     source = _source(settings)
     service = _service(settings, keys, edge, clock, metrics)
     live = Live(
@@ -185,6 +195,7 @@ async def _run(
     stop = asyncio.Event()
     stop_on_signal(asyncio.get_running_loop(), stop)
     engine.expose(metrics, graph)
+    mesh.expose(metrics, live.readings())
     admin = AdminServer(settings.state, live)
     await admin.start()
     lag = LoopLag(metrics)

@@ -78,8 +78,7 @@ def run(
         if not wait_for or dry_run:
             return Result(applied)
         progress = await acknowledged(client, applied, started + limit)
-        done = all(each.succeeded for each in progress)
-        return Result(applied, progress, round(time.monotonic() - started, 3) if done else None)
+        return Result(applied, progress, took(progress, started))
 
     result = call(state, send)
     print_result(result, output, blocks)
@@ -110,6 +109,15 @@ async def acknowledged(
             left = max(deadline - time.monotonic(), 0.0)
             found.append(await wait.until_acked(client, each.object, left))
     return tuple(found)
+
+
+def took(progress: Iterable[Progress], started: float) -> float | None:
+    """Seconds since ``started`` (monotonic) when every object was acknowledged by someone and
+    refused by nobody."""
+    seen = tuple(progress)
+    if not (all(each.succeeded for each in seen) and any(each.total for each in seen)):
+        return None
+    return round(time.monotonic() - started, 3)
 
 
 def exit_code(result: Result) -> Exit:

@@ -12,7 +12,7 @@ import typer
 from controlplane.app.views import Delivery, Proxies, ProxyConfig, ResourceView
 from controlplane.meshctl import names, options
 from controlplane.meshctl.client import call, proxy_path
-from controlplane.meshctl.output import Block, Output, Table, amount, print_result
+from controlplane.meshctl.output import Block, Output, Table, amount, print_result, yes
 from controlplane.meshctl.trouble import Exit
 
 LIST_HELP = """List the sidecars, and pods whose sidecar is not connected.
@@ -116,7 +116,7 @@ def config_blocks(config: ProxyConfig, *, body: bool) -> Iterable[Block]:
                 each.type,
                 each.name,
                 each.state.value,
-                "by name" if each.asked else "-",
+                yes(each.asked),
                 each.sent or "-",
                 each.acked or "-",
             )

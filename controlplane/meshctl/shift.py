@@ -13,7 +13,7 @@ from controlplane.api.explain import nearest
 from controlplane.api.problem import ObjectRef, Problem, Severity, Source
 from controlplane.app.views import Manifest, Manifests, Progress
 from controlplane.meshctl import options, wait
-from controlplane.meshctl.apply import acknowledged, apply
+from controlplane.meshctl.apply import acknowledged, apply, took
 from controlplane.meshctl.client import Client, call
 from controlplane.meshctl.documents import Document
 from controlplane.meshctl.output import Block, Output, Table, print_result, problem_lines
@@ -118,8 +118,8 @@ def run_set(
         if not wait_for:
             return SetResult(shift, action, applied.problems)
         (progress,) = await acknowledged(client, applied, started + limit)
-        took = round(time.monotonic() - started, 3) if progress.succeeded else None
-        return SetResult(shift, action, applied.problems, progress, took)
+        seen = took([progress], started)
+        return SetResult(shift, action, applied.problems, progress, seen)
 
     result = call(state, change)
     print_result(result, output, set_blocks)

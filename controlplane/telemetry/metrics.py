@@ -74,7 +74,9 @@ XDS_TURNED_AWAY: Final = Metric(
 XDS_ACK_LATENCY: Final = Metric("plait.xds.ack", "s", "Time from a response to its ACK")
 
 # Identity.
-CERTIFICATES: Final = Metric("plait.identity.issued", "1", "Workload certificates issued")
+CERTIFICATES: Final = Metric(
+    "plait.identity.leaves", "1", "Workload certificates at connected sidecars"
+)
 
 # The process.
 LOOP_LAG: Final = Metric(

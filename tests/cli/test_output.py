@@ -74,7 +74,7 @@ def test_rejected_resource_shows_what_envoy_said(mesh: Mesh, meshctl: Meshctl) -
     mesh.fake.rejecting = {"web.shop": "duplicate domain"}
     called = meshctl("proxy", "config", "web.shop", "routes")
     assert called.code == Exit.PROBLEMS
-    assert re.search(r"rds +px +rejected +by name +d5 +d4\n", called.out)
+    assert re.search(r"rds +px +rejected +yes +d5 +d4\n", called.out)
     assert "rds px: duplicate domain (made from HTTPRoute shop/reviews)" in called.out
 
 
@@ -82,7 +82,7 @@ def test_the_wish_is_never_shown_as_held(mesh: Mesh, meshctl: Meshctl) -> None:
     row = next(
         line for line in meshctl("proxy", "config", "web.shop").out.splitlines() if "eds" in line
     )
-    assert row.split()[2:] == ["sent", "by", "name", "b2", "b1"]
+    assert row.split()[2:] == ["sent", "yes", "b2", "b1"]
 
 
 def test_proxy_list_of_one_namespace(mesh: Mesh, meshctl: Meshctl) -> None:
@@ -117,6 +117,14 @@ def test_traffic_shift_set_then_get(mesh: Mesh, meshctl: Meshctl) -> None:
     missing = meshctl("traffic-shift", "get", "ratings", "-n", "shop")
     assert missing.code == Exit.PROBLEMS
     assert "no traffic shift of Service shop/ratings" in missing.err
+
+
+def test_a_shift_that_nobody_uses_took_no_time(mesh: Mesh, meshctl: Meshctl) -> None:
+    mesh.fake.concerned = ()
+    called = meshctl("traffic-shift", "set", "reviews", "reviews-v2=1", "-n", "shop", "--wait")
+    assert called.code == 0
+    assert "no connected sidecar uses it" in called.out
+    assert "last acknowledgement" not in called.out
 
 
 def test_apply_delete(mesh: Mesh, meshctl: Meshctl, tmp_path: Path) -> None:

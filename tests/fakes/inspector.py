@@ -72,6 +72,8 @@ class FakeInspector:
     problem_list: tuple[Problem, ...] = (WARNING,)
     readiness: views.Readiness = READY
     objects: dict[ObjectRef, views.Manifest] = field(default_factory=services)
+    concerned: tuple[str, ...] = PODS[1:]
+    """Pods that every object concerns; the first pod is not connected."""
     waiting: set[str] = field(default_factory=set)
     """Pods that do not acknowledge until told."""
     rejecting: dict[str, str] = field(default_factory=dict)
@@ -258,7 +260,7 @@ class FakeInspector:
     def progress(self, ref: ObjectRef) -> views.Progress:
         if ref not in self.objects:
             raise not_found(str(ref), "Check kind, namespace and name")
-        concerned = [pod for pod in PODS if pod != "ratings.shop"]
+        concerned = self.concerned
         waiting = tuple(pod for pod in concerned if pod in self.waiting)
         rejected = tuple(
             views.Rejection(pod, "rds", "px", reason) for pod, reason in self.rejecting.items()

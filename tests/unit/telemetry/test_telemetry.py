@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from controlplane.graph import Graph, Reader, query
 from controlplane.telemetry import engine, logs, metrics
 from controlplane.telemetry.lag import LoopLag
+from controlplane.telemetry.mesh import MeshReadings, expose
 from controlplane.telemetry.metrics import Metric, Metrics
 from controlplane.telemetry.traces import Traces, UnknownExporter, exporter_from
 from controlplane.telemetry.xds import XdsMetrics
@@ -126,6 +127,26 @@ def test_a_stale_value_is_an_alarm(caplog: pytest.LogCaptureFixture) -> None:
     recheck.check()
     assert recheck.stale == 1
     assert "differs from a fresh one" in caplog.text
+    exposed.close()
+
+
+def test_the_mesh_is_exposed() -> None:
+    exposed = Metrics()
+    expose(
+        exposed,
+        MeshReadings(
+            lambda: {"Service": 3},
+            lambda: {"error": 1, "warning": 0},
+            lambda: {"files": 1},
+            lambda: 5,
+        ),
+    )
+    found = samples(exposed)
+    assert found[("plait_world_objects", (("kind", "Service"),))] == 3
+    assert found[("plait_problems", (("severity", "error"),))] == 1
+    assert found[("plait_problems", (("severity", "warning"),))] == 0
+    assert found[("plait_source_synced", (("source", "files"),))] == 1
+    assert found[("plait_identity_leaves", ())] == 5
     exposed.close()
 
 

@@ -1,0 +1,123 @@
+"""`plait serve` as a process: starts, is refused by name, stops, comes back after SIGKILL."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Called
+
+Meshctl = Callable[..., Called]
+Serve = Callable[..., "subprocess.Popen[str]"]
+
+SERVICE = """\
+apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: shop}
+spec:
+  ports: [{port: 9080, name: http}]
+"""
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> Path:
+    path = tmp_path / "manifests"
+    path.mkdir()
+    (path / "services.yaml").write_text(SERVICE)
+    return path
+
+
+@pytest.fixture
+def serve(manifests: Path, state: Path) -> Iterator[Serve]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*extra: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                "from controlplane.app.cli import main; main()",
+                *("serve", "--source", "files", str(manifests), "--state", str(state)),
+                *(extra or ("--listen", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0")),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=30)
+
+
+def until_ready(meshctl: Meshctl, process: "subprocess.Popen[str]") -> dict[str, object]:
+    deadline = time.monotonic() + 60
+    while True:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        called = meshctl("status", "-o", "json")
+        if called.code == 0:
+            status = json.loads(called.out)["status"]
+            assert isinstance(status, dict)
+            return status
+        time.sleep(0.05)
+
+
+def test_serves_until_a_signal(serve: Serve, meshctl: Meshctl, state: Path) -> None:
+    process = serve()
+    status = until_ready(meshctl, process)
+    assert status["pid"] == process.pid
+    assert status["objects"] == [{"name": "Service", "count": 1}]
+    with urllib.request.urlopen(f"http://{status['metrics']}/readyz", timeout=10) as response:
+        assert json.load(response) == {"ready": True, "reasons": []}
+    with urllib.request.urlopen(f"http://{status['metrics']}/metrics", timeout=10) as response:
+        assert b"plait_world_revision 1.0" in response.read()
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 0, log
+    assert all(json.loads(line)["level"] == "info" for line in log.splitlines())
+    assert not (state / "admin.sock").exists()
+
+
+def test_a_second_server_is_refused_and_a_killed_one_replaced(
+    serve: Serve, meshctl: Meshctl, state: Path
+) -> None:
+    first = serve()
+    until_ready(meshctl, first)
+    second = serve()
+    _, refusal = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert refusal == (
+        f"plait: the state directory {state} is in use by plait serve with process id {first.pid}\n"
+        f"       Stop it (kill {first.pid}), or give this server another --state.\n"
+    )
+    first.kill()
+    first.wait(30)
+    assert (state / "admin.sock").exists()
+    assert "nobody answers" in meshctl("status").err
+    third = serve()
+    assert until_ready(meshctl, third)["pid"] == third.pid
+
+
+@pytest.mark.parametrize("flag", ["--listen", "--metrics-address"])
+def test_a_taken_address_is_named_without_a_traceback(flag: str, serve: Serve) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        other = "--metrics-address" if flag == "--listen" else "--listen"
+        process = serve(flag, address, other, "127.0.0.1:0")
+        _, log = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in log
+    last = [line for line in log.splitlines() if not line.startswith("{")]
+    assert last[0].startswith(f"plait: cannot listen on {address}")
+    assert flag in last[1]
