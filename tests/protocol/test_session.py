@@ -361,6 +361,34 @@ def test_a_route_waits_while_a_cluster_it_needs_is_rejected(stream: Stream) -> N
     assert stream.drain() == ["rds:px", "-cds:bad"]
 
 
+def test_a_route_of_unknown_needs_waits_while_any_cluster_is_rejected(stream: Stream) -> None:
+    stream.boot()
+    stream.handler.want(CLUSTER, "bad")
+    stream.nack(stream.must())
+    stream.handler.want(ROUTE, "px", "2")
+    assert stream.drain() == []
+    stream.handler.drop(CLUSTER, "bad")
+    assert stream.drain() == ["rds:px", "-cds:bad"]
+
+
+def test_a_route_waits_for_endpoints_that_wait_for_their_window(stream: Stream) -> None:
+    want = stream.handler.want
+    want(ENDPOINT, "e")
+    stream.boot()
+    stream.ask(ENDPOINT, "e")
+    stream.drain()
+    flying = []
+    for version in range(WINDOW):
+        want(ENDPOINT, "e", f"v{version}", Lane.DEMAND)
+        flying.append(stream.must())
+    want(CLUSTER, "c", endpoints="e")
+    want(ROUTE, "px", "1>c")
+    assert stream.must().names == ["c"]
+    assert stream.next() is None
+    stream.ack(flying[0])
+    assert [stream.must().names, stream.must().names] == [["e"], ["px"]]
+
+
 def test_trial_of_another_version_leaves_the_wish_rejected(stream: Stream) -> None:
     stream.handler.want(ROUTE, "px", "1")
     stream.boot()
