@@ -1,0 +1,100 @@
+"""Load that counts every failure: no retries, kept and fresh connections side by side."""
+
+import asyncio
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+from tests.envoy.mesh.clients import Http1, Reply, say
+
+PAUSE = 0.004
+"""Seconds between two requests of one client: enough load, and room for everyone else."""
+LIMIT = 20.0
+"""Seconds after which a request has failed; the machine may be very busy."""
+
+
+class Load:
+    """Use as an asynchronous context. ``failures``: what went wrong, in words."""
+
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        authority: str,
+        path: str = "/load",
+        *,
+        kept: int = 2,
+        fresh: int = 1,
+        tcp: int | None = None,
+    ) -> None:
+        """``tcp``: also a port of the same address where lines are answered in capitals."""
+        self._target = (address, port)
+        self._authority = authority
+        self._path = path
+        self._counts = (kept, fresh)
+        self._tcp = tcp
+        self.good = 0
+        self.apps: Counter[str] = Counter()
+        """Replies by application."""
+        self.failures: list[str] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        kept, fresh = self._counts
+        self._tasks = [asyncio.create_task(self._run(fresh=n >= kept)) for n in range(kept + fresh)]
+        if self._tcp is not None:
+            self._tasks.append(asyncio.create_task(self._lines(self._tcp)))
+        await self.more(5)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def more(self, count: int = 100, timeout: float = 60) -> None:
+        """Wait for so many further good replies."""
+        goal, end = self.good + count, time.monotonic() + timeout
+        while self.good < goal:
+            assert time.monotonic() < end, f"{self.good} of {goal}; {self.failures[:5]}"
+            await asyncio.sleep(0.01)
+
+    async def _run(self, *, fresh: bool) -> None:
+        connection: Http1 | None = None
+        while True:
+            try:
+                async with asyncio.timeout(LIMIT):
+                    if connection is None:
+                        connection = await Http1.open(*self._target)
+                    self._count(await connection.ask(self._authority, self._path))
+            except (OSError, EOFError, TimeoutError) as error:
+                self.failures.append(f"{type(error).__name__}: {error}")
+                if connection is not None:
+                    connection.usable = False
+            if connection is not None and (fresh or not connection.usable):
+                connection.close()
+                connection = None
+            await asyncio.sleep(PAUSE)
+
+    def _count(self, reply: Reply) -> None:
+        if reply.status == 200:
+            self.good += 1
+            self.apps[reply.app] += 1
+        else:
+            self.failures.append(f"{reply.status} {reply.text[:200]}")
+
+    async def _lines(self, port: int) -> None:
+        while True:
+            try:
+                answers = await say(self._target[0], port, b"a\n", b"b\n")
+                if answers != [b"A\n", b"B\n"]:
+                    self.failures.append(f"tcp: {answers}")
+            except (OSError, EOFError, TimeoutError) as error:
+                self.failures.append(f"tcp: {type(error).__name__}: {error}")
+            await asyncio.sleep(PAUSE)
