@@ -118,7 +118,8 @@ class Loads:
 
     async def reconnect(self, name: str, server: Served) -> dict[str, int]:
         """Open every stream again, reporting what it holds; the resources that came."""
-        told = await self._all(lambda _: {"do": "reconnect", "fleet": name, "port": server.port})
+        to = {"port": server.port, "roots": server.roots}
+        told = await self._all(lambda _: {"do": "reconnect", "fleet": name, **to})
         return {key: sum(each[key] for each in told) for key in ("resources", "size")}
 
     async def arm(self, name: str) -> Callable[[], Awaitable[float]]:

@@ -17,6 +17,20 @@ BATCHES_KEPT: Final = 1024
 _Key = tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]
 
 
+def acknowledgement(data: bytes) -> tuple[bytes, str] | None:
+    """Type URL and nonce of a plain ACK as protobuf writes it: ``type_url`` (2), then
+    ``response_nonce`` (6), nothing else. ``None`` for every other request, which needs the
+    scanner; most requests that ever arrive are plain ACKs."""
+    size = len(data)
+    if size < 4 or data[0] != 0x12:
+        return None
+    end = data[1] + 2
+    if end + 2 > size or data[1] > 127 or data[end] != 0x32 or data[end + 1] != size - end - 2:
+        return None
+    nonce = data[end + 2 :]
+    return (data[2:end], nonce.decode()) if nonce.isdigit() else None
+
+
 class Batch:
     """The content of one response: what it sets, what it removes and its bytes, nonce excepted."""
 

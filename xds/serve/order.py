@@ -16,7 +16,8 @@ from xds.types import CLUSTER, ENDPOINT, LISTENER, PUSH_ORDER, ROUTE
 from xds.wire.resource import Resource
 
 USERS: Final = (LISTENER, ROUTE)
-_LINKED: Final = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
+LINKING: Final = (CLUSTER, LISTENER, ROUTE)
+"""Types whose resources refer to others."""
 _RANK: Final = {type_url: rank for rank, type_url in enumerate(PUSH_ORDER)}
 
 Subscriptions = Mapping[str, Subscription]
@@ -30,18 +31,42 @@ def rank(type_url: str) -> int:
 
 
 def additions(
-    subscriptions: Subscriptions, subscription: Subscription, needs: Needs, limits: Limits
+    subscriptions: Subscriptions,
+    subscription: Subscription,
+    needs: Needs,
+    endpoints: Mapping[str, str],
+    limits: Limits,
 ) -> tuple[Lane, list[Resource]] | None:
-    """The next additions and changes of one type."""
+    """The next additions and changes of one type. ``endpoints``: assignments by cluster."""
     pending = subscription.pending
     if not pending:
         return None
     gated = subscription.type_url in USERS
+    early = _early(subscriptions, subscription, endpoints)
     for lane, names in _windows(subscription, pending):
         allowed = _satisfied(subscriptions, subscription, names, needs) if gated else names
+        if early:
+            allowed = [name for name in allowed if name not in early]
         if allowed:
             return lane, _fitting(subscription, allowed, limits)
     return None
+
+
+def _early(
+    subscriptions: Subscriptions, subscription: Subscription, endpoints: Mapping[str, str]
+) -> frozenset[str]:
+    """Assignments that must wait for a change of their cluster that is not sent yet: an endpoint
+    with a new identity would be refused by the cluster as it stands. Never one that a cluster
+    which was sent is warming for."""
+    if subscription.type_url != ENDPOINT or not endpoints:
+        return frozenset()
+    clusters = subscriptions.get(CLUSTER)
+    if clusters is None or not clusters.pending:
+        return frozenset()
+    held = {
+        endpoints[name] for name in clusters.pending if name in clusters.sent and name in endpoints
+    }
+    return frozenset(held - subscription.forced)
 
 
 def absences(subscription: Subscription, limits: Limits) -> tuple[str, ...]:
@@ -102,7 +127,9 @@ def removals(subscriptions: Subscriptions) -> Subscription | None:
 
 def introduced(subscriptions: Subscriptions) -> bool:
     """Whether the client has said what it holds of every type that refers to another."""
-    return all((each := subscriptions.get(url)) is not None and each.opened for url in _LINKED)
+    return all(
+        (each := subscriptions.get(url)) is not None and each.opened for url in (*LINKING, ENDPOINT)
+    )
 
 
 def _windows(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from xds import types
 from xds.serve import order
 from xds.serve.auth import Principal
-from xds.serve.delta import Batch, ResponseCache
+from xds.serve.delta import Batch, ResponseCache, acknowledgement
 from xds.serve.handler import Handler
 from xds.serve.lanes import Flight, Lane
 from xds.serve.limits import DEFAULT, Denied, Limits
@@ -42,6 +42,8 @@ class Session:
     """See the module."""
 
     __slots__ = (
+        "_blocked",
+        "_by_bytes",
         "_cache",
         "_clock",
         "_endpoints",
@@ -51,6 +53,7 @@ class Session:
         "_needs",
         "_nonce",
         "_observer",
+        "_only",
         "_stranger",
         "_subscriptions",
         "_trials",
@@ -91,12 +94,18 @@ class Session:
         self._observer: Observer = observer or Unobserved()
         self._clock = clock
         self._subscriptions: dict[str, Subscription] = {}
+        self._by_bytes: dict[bytes, Subscription] = {}
         self._endpoints: dict[str, str] = {}
         self._needs: dict[tuple[str, str], tuple[str, ...]] = {}
         self._trials: list[tuple[str, tuple[Resource, ...]]] = []
         self._nonce = 0
         self._held = False
         self._work = False
+        """Something may be ready to leave."""
+        self._only: Subscription | None = None
+        """While ``_work``: the one type that has changed since nothing was left to do."""
+        self._blocked = False
+        """Something waits for an answer of the client."""
         self._stranger = False
 
     # The owner of the wishes.
@@ -130,7 +139,12 @@ class Session:
         elif self._needs:
             self._needs.pop((type_url, name), None)
         if subscription.want(name, resource, lane):
-            self._woken()
+            if not self._work:
+                self._only = None if self._blocked else subscription
+                self._work = True
+            elif self._only is not subscription:
+                self._only = None
+            self.wake()
 
     def trial(self, type_url: str, resources: Iterable[Resource]) -> None:
         """Send exactly these as one response next, beside wishes and windows. The result comes to
@@ -171,15 +185,24 @@ class Session:
             Malformed: no acceptable request; the stream must end.
             Denied: the node is refused or a bound is crossed; the stream must end.
         """
-        request = data if isinstance(data, DeltaRequest) else scan(data)
+        if isinstance(data, DeltaRequest):
+            request = data
+        else:
+            plain = acknowledgement(data)
+            if plain is not None:
+                known = self._by_bytes.get(plain[0])
+                if known is not None and known.opened:
+                    self._accepted(known, plain[1])
+                    return
+            request = scan(data)
         known = self._subscriptions.get(request.type_url)
         if self.node is None or known is None or not known.opened:
             self._open(request)
             return
-        if request.nonce:
-            flight = known.flights.pop(request.nonce, None)
-            if flight is not None:
-                self._answered(known, flight, request)
+        if request.error_code:
+            self._rejected(known, request)
+        elif request.nonce:
+            self._accepted(known, request.nonce)
         if request.unsubscribe:
             known.unsubscribe(request.unsubscribe)
         if request.subscribe:
@@ -187,8 +210,7 @@ class Session:
             unknown = known.subscribe(request.subscribe, self._limits)
             self._tell(known, request.subscribe, unknown, first=False)
             self._turned_away(known, turned_away)
-        if self._trials or known.owed or any(each.waiting for each in self._subscriptions.values()):
-            self._woken()
+        self._woken()
 
     def pull(self) -> Outgoing | None:
         """Cut the next response, or ``None`` while nothing may leave."""
@@ -196,6 +218,15 @@ class Session:
             return None
         outgoing = self._trial() or self._next()
         if outgoing is None:
+            self._work = False
+            self._blocked = bool(self._trials) or any(
+                each.waiting for each in self._subscriptions.values()
+            )
+        elif (
+            self._only is not None
+            and not self._only.waiting
+            and self._only.type_url not in order.LINKING
+        ):
             self._work = False
         return outgoing
 
@@ -247,6 +278,7 @@ class Session:
             raise Denied("RESOURCE_EXHAUSTED", f"more than {self._limits.types} resource types")
         created = Subscription(type_url)
         self._subscriptions[type_url] = created
+        self._by_bytes[type_url.encode()] = created
         self._subscriptions = dict(
             sorted(self._subscriptions.items(), key=lambda item: order.rank(item[0]))
         )
@@ -302,29 +334,35 @@ class Session:
         if not self._held:
             subscription.match()
 
-    def _answered(self, known: Subscription, flight: Flight, request: DeltaRequest) -> None:
+    def _accepted(self, known: Subscription, nonce: str) -> None:
+        """An ACK; one of no response in flight means nothing."""
+        flight = known.flights.pop(nonce, None)
+        if flight is None:
+            return
         self._stranger = False
         batch = flight.batch
-        count = len(batch.items)
-        if request.error_code:
-            known.reject(flight, request.error_message)
-            self._observer.nacked(known.type_url, count, request.error_message)
-            self._handler.nacked(
-                self,
-                known.type_url,
-                batch.resources,
-                batch.removed,
-                request.error_message,
-                flight.trial,
-            )
-            return
         known.accept(flight)
         if batch.removed and known.type_url == types.LISTENER and known.refused:
             # An address may have become free.
             known.retry()
         waited = self._clock() - flight.cut_at
-        self._observer.acked(known.type_url, flight.lane, count, waited)
+        self._observer.acked(known.type_url, flight.lane, len(batch.items), waited)
         self._handler.acked(self, known.type_url, batch.items, flight.trial)
+        if self._blocked:
+            self._woken()
+
+    def _rejected(self, known: Subscription, request: DeltaRequest) -> None:
+        """A NACK."""
+        flight = known.flights.pop(request.nonce, None)
+        if flight is None:
+            return
+        self._stranger = False
+        batch, message = flight.batch, request.error_message
+        known.reject(flight, message)
+        self._observer.nacked(known.type_url, len(batch.items), message)
+        self._handler.nacked(
+            self, known.type_url, batch.resources, batch.removed, message, flight.trial
+        )
 
     def _turned_away(self, subscription: Subscription, before: int) -> None:
         if subscription.turned_away > before:
@@ -334,6 +372,7 @@ class Session:
 
     def _woken(self) -> None:
         self._work = True
+        self._only = None
         self.wake()
 
     def _trial(self) -> Outgoing | None:
@@ -346,10 +385,16 @@ class Session:
 
     def _next(self) -> Outgoing | None:
         every = self._subscriptions
+        only = self._only
+        if only is not None and only.type_url not in order.LINKING and only.pending:
+            # Endpoints alone, the most frequent change of all: nothing else has to be looked at.
+            found = order.additions(every, only, self._needs, self._endpoints, self._limits)
+            if found is not None:
+                return self._send(only, found[0], found[1], ())
         reserved = self._stranger and self._reserved()
         for each in every.values():
             if (each.pending or each.absent) and not (reserved and each.type_url in order.USERS):
-                found = order.additions(every, each, self._needs, self._limits)
+                found = order.additions(every, each, self._needs, self._endpoints, self._limits)
                 lane, resources = found or (Lane.DEMAND, [])
                 absent = order.absences(each, self._limits)
                 if resources or absent:
