@@ -152,6 +152,22 @@ def test_a_changed_eds_cluster_gets_its_endpoints_again(stream: Stream) -> None:
     assert stream.drain() == ["cds:c", "eds:e"]
 
 
+def test_an_assignment_waits_for_a_change_of_its_cluster(stream: Stream) -> None:
+    stream.boot()
+    want = stream.session.want
+    want(CLUSTER, "one", resource(CLUSTER, "one", "1"), endpoints="e|one")
+    want(ENDPOINT, "e|one", resource(ENDPOINT, "e|one", "1"), Lane.DEMAND)
+    stream.drain()
+    want(CLUSTER, "other", resource(CLUSTER, "other", "1"))
+    outstanding = stream.must()
+    # An endpoint with a new identity, and the cluster that will accept it.
+    want(ENDPOINT, "e|one", resource(ENDPOINT, "e|one", "2"), Lane.DEMAND)
+    want(CLUSTER, "one", resource(CLUSTER, "one", "2"), endpoints="e|one")
+    assert stream.next() is None
+    stream.ack(outstanding)
+    assert stream.drain() == ["cds:one", "eds:e|one"]
+
+
 def test_a_withheld_cluster_ack_holds_up_no_addition(stream: Stream) -> None:
     want = stream.handler.want
     want(CLUSTER, "slow")
