@@ -17,7 +17,7 @@ class Calls:
     """Runs the functions of nodes inside each other. ``audit`` runs each twice and looks at the
     value; it is for tests."""
 
-    __slots__ = ("_frames", "_lows", "_open", "audit")
+    __slots__ = ("_frames", "_lows", "_open", "audit", "verifying")
 
     def __init__(self, audit: bool = False) -> None:
         self.audit = audit
@@ -25,6 +25,8 @@ class Calls:
         self._lows: list[int] = []
         """Per frame the lowest one it reaches; above its own index: no cycle so far."""
         self._open: dict[AnyNode, int] = {}
+        self.verifying = 0
+        """Nodes being verified on the way down: they count like frames, being read like them."""
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -32,7 +34,7 @@ class Calls:
     def call(self, node: AnyNode, reader: Reader) -> tuple[Any, Failure | None]:
         """Run ``node``'s function. Never raises an Exception; lets KeyboardInterrupt through."""
         at = len(self._frames)
-        if at >= DEPTH:
+        if at + self.verifying >= DEPTH:
             return None, caught(node, TooDeep(f"more than {DEPTH} queries inside each other"))
         if at == 0 and self._open:
             self._open.clear()  # left by an interrupt that unwound a cycle half-way
@@ -54,6 +56,10 @@ class Calls:
         if low <= at:
             failure = self._member(node, at, low)
         return value, failure
+
+    def too_deep(self) -> bool:
+        """Whether the node now being verified is further down than any may be."""
+        return len(self._frames) + self.verifying > DEPTH
 
     def close(self, node: AnyNode) -> Failed:
         """``node`` is running and was read again: a cycle from its frame to the top. Raise this."""

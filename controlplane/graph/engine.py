@@ -14,7 +14,7 @@ from itertools import takewhile
 from typing import Any
 
 from controlplane.graph.calls import Calls
-from controlplane.graph.failure import DEPTH, Cycle, Failure, ReaderClosed, TooDeep
+from controlplane.graph.failure import Cycle, Failure, ReaderClosed, TooDeep
 from controlplane.graph.metrics import Counters
 from controlplane.graph.node import (
     ABSENT,
@@ -43,7 +43,6 @@ class Engine:
     __slots__ = (
         "_clock",
         "_cut",
-        "_depth",
         "_loose",
         "_nested",
         "calls",
@@ -72,7 +71,6 @@ class Engine:
         """Failed by depth, so without reads; tried again at each revision."""
         self._loose: dict[Leaf, None] = {}
         """Leaves that lost their last reader."""
-        self._depth = 0
         self._clock = clock
         self._nested = 0.0
 
@@ -98,9 +96,10 @@ class Engine:
     def _verify(self, node: AnyNode) -> bool:
         """Whether no read of ``node`` changed; then it is clean, without having run."""
         since = node.verified_at
-        self._depth += 1
+        calls = self.calls
+        calls.verifying += 1
         try:
-            if self._depth > DEPTH:
+            if calls.too_deep():
                 return False
             for dep in node.deps:
                 if dep.state != CLEAN:
@@ -110,7 +109,7 @@ class Engine:
                 if dep.changed_at > since:
                     return False
         finally:
-            self._depth -= 1
+            calls.verifying -= 1
         self.counters.verified += 1
         node.state = CLEAN
         node.verified_at = self.world.revision

@@ -11,7 +11,7 @@ from typing import Any
 
 from controlplane.graph import explain
 from controlplane.graph.calls import Calls
-from controlplane.graph.failure import DEPTH, Failed, Failure, TooDeep
+from controlplane.graph.failure import Failed, Failure, TooDeep
 from controlplane.graph.graph import Change, Graph
 from controlplane.graph.node import CHECK, CLEAN, NEW, RUNNING, AnyNode, Leaf, Node, equal, same
 from controlplane.graph.query import AnyQuery, P, Query, Reader, T
@@ -34,7 +34,6 @@ class Overlay:
         self._graph = graph
         self._engine = graph.engine
         self._calls = Calls()
-        self._depth = 0
         self._shadows: dict[AnyQuery, dict[tuple[Hashable, ...], AnyNode]] = {}
         self._failed: dict[AnyNode, Failure] = {}
         self.fork = Fork(graph.world, transaction)
@@ -119,15 +118,15 @@ class Overlay:
         if isinstance(live.failure and live.failure.error, TooDeep):
             return False
         since = live.verified_at
-        self._depth += 1
+        self._calls.verifying += 1
         try:
-            return self._depth <= DEPTH and all(
+            return not self._calls.too_deep() and all(
                 dep.changed_at <= since
                 and (dep not in self._leaves if isinstance(dep, Leaf) else self._agrees(dep))
                 for dep in live.deps
             )
         finally:
-            self._depth -= 1
+            self._calls.verifying -= 1
 
     def _agrees(self, dep: AnyNode) -> bool:
         """Whether a live node's last outcome is that of the fork."""
