@@ -1,4 +1,4 @@
-"""Run the demo. Exit status 0 only if every claim held; 1 otherwise; 130 after Ctrl-C.
+"""Run the demo. Exit status 0 only if every claim held; 1 otherwise; 130 when Ctrl-C cut it short.
 
 KEEP=1 in the environment: stay up afterwards until Ctrl-C.
 """
@@ -71,7 +71,8 @@ async def _run(demo: Demo, console: Console) -> bool:
         demo.screen.close()
         _summarise(demo, console)
         if os.environ.get("KEEP") == "1" and complete:
-            await stay(demo, console)
+            with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is how this ends
+                await stay(demo, console)
         return complete and demo.claims.all_held
     finally:
         for reader in demo.readers:

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import shlex
+import shutil
+import sys
 import time
 
 from rich.console import Console
@@ -21,8 +23,9 @@ def commands(demo: Demo) -> list[str]:
     """Commands that work in any shell of this user, in any directory."""
     meshctl = shlex.join(MESHCTL)
     web = demo.workloads["web"]
+    ratings = shlex.quote(str(demo.places.manifests / "ratings.yaml"))
     lines = [f"export PLAIT_STATE={shlex.quote(str(demo.places.state))}"]
-    if MESHCTL[0].endswith("python") or len(MESHCTL) > 1:
+    if len(MESHCTL) > 1:  # not installed as a command
         lines.append(f"export PYTHONPATH={shlex.quote(str(ROOT))}")
     return [
         *lines,
@@ -32,16 +35,27 @@ def commands(demo: Demo) -> list[str]:
         f"{meshctl} simulate web reviews -n {NAMESPACE}",
         f"{meshctl} certs",
         f"{meshctl} traffic-shift set reviews reviews-v1=10 reviews-v2=90 -n {NAMESPACE} --wait",
-        f"{meshctl} why clusters 'h|{NAMESPACE}|ratings|80'",
-        f"curl -s http://{web.program}/page",
-        f"curl -s -x http://{web.proxy} http://reviews/reviews",
-        f"${{EDITOR:-vi}} {shlex.quote(str(demo.places.manifests / 'ratings.yaml'))}",
+        f"{meshctl} why route px --pod web.{NAMESPACE}",
+        _get(f"http://{web.program}/page"),
+        _get("http://reviews/reviews", proxy=f"http://{web.proxy}"),
+        f"sed -i 's/timeout: .*/timeout: 3s/' {ratings}"
+        f" && {meshctl} wait routepolicy/ratings -n {NAMESPACE} --timeout 10s",
     ]
+
+
+def _get(url: str, proxy: str = "") -> str:
+    """A command that prints what a URL answers: curl where there is one, else this Python."""
+    if shutil.which("curl"):
+        return f"curl -s {f'-x {proxy} ' if proxy else ''}{url}"
+    code = f"import urllib.request as r; print(r.urlopen('{url}').read().decode())"
+    words = [sys.executable, "-c", code]
+    return (f"http_proxy={proxy} " if proxy else "") + shlex.join(words)
 
 
 async def stay(demo: Demo, console: Console) -> None:
     """Print the commands and keep everything running until Ctrl-C. Raises Died when a process
     ends."""
+    demo.stage("staying up")
     console.print("\nThe bookstore stays up until Ctrl-C. Paste into another shell:\n")
     for line in commands(demo):
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
