@@ -35,8 +35,8 @@ class Sidecar:
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, port: int) -> None:
-        """Connect, subscribe with the versions held, and return when the server has answered a
-        name that does not exist: it answers in order, so nothing else is on its way."""
+        """Connect and subscribe with the versions held. ``rested`` is set when a name that does
+        not exist was answered: the server answers in order, so nothing else is on its way."""
         self.close()
         self.rested: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._channel = grpc.aio.secure_channel(
@@ -55,11 +55,9 @@ class Sidecar:
             )
             node = ""
             await self._call.write(request)
+        if self._fleet.learning:
+            await self._call.write(encode_request(PROBE, subscribe=["nothing"]))
         self._task = asyncio.create_task(self._serve())
-
-    async def rest(self) -> None:
-        await self._call.write(encode_request(PROBE, subscribe=["nothing"]))
-        await self.rested
 
     def close(self) -> None:
         if self._task is not None:
@@ -113,7 +111,7 @@ class Fleet:
         for start in range(0, len(self.sidecars), 50):
             await asyncio.gather(*(each.open(port) for each in self.sidecars[start : start + 50]))
         if self.learning:
-            await asyncio.gather(*(each.rest() for each in self.sidecars))
+            await asyncio.gather(*(each.rested for each in self.sidecars))
         for channel in self.closing:
             await channel.close()
         self.closing.clear()
