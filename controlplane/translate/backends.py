@@ -99,5 +99,11 @@ def _on_port(q: Reader, key: Key, backend: BackendRef) -> Resolved | Fault:
     request, response, faults = backend_filters(backend.filters)
     if faults:
         field, message = faults[0]
-        return Fault(field, Reason.UNSUPPORTED_VALUE, message, "Move the filter to the rule")
+        inside = "." in field  # a setting of a filter, not the filter itself
+        remedy = (
+            "Correct it; until then its share of the requests gets a 500"
+            if inside
+            else "Move the filter to the rule"
+        )
+        return Fault(field, Reason.UNSUPPORTED_VALUE, message, remedy)
     return Resolved(Upstream(ref, kind), backend.weight, request, response)

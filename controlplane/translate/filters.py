@@ -1,7 +1,10 @@
 """HTTPRoute filters to IR. A filter that cannot be honoured is never skipped: its requests get an
-error (Gateway API, HTTPRouteFilter), so faults are told apart from an absent filter.
+error (Gateway API, HTTPRouteFilter), so faults are told apart from an absent filter. What Envoy
+would refuse is a fault too: one such header would take the whole route configuration with it.
 """
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +25,8 @@ Fault = tuple[str, str]
 
 
 NONE: Final = HeaderEdits()
+_LINE_END: Final = re.compile(r"[\0\r\n]")
+_NO_LINE_END: Final = "contains a line break or a zero byte, which no message can carry"
 
 
 @dataclass(slots=True)
@@ -47,6 +52,26 @@ def header_edits(modifier: HeaderModifier | None) -> HeaderEdits:
     )
 
 
+def header_faults(modifier: HeaderModifier | None, request: bool) -> Iterator[Fault]:
+    """What Envoy refuses of a modifier: names it keeps to itself, and values that end a line
+    (HeaderUtility::isModifiableHeader, HeaderValue's well_known_regex)."""
+    if modifier is None:
+        return
+    names = [(f"set[{i}].name", header.name) for i, header in enumerate(modifier.set)]
+    names += [(f"add[{i}].name", header.name) for i, header in enumerate(modifier.add)]
+    names += [(f"remove[{i}]", name) for i, name in enumerate(modifier.remove)]
+    for where, name in names:
+        if name.lower() == "host":
+            message = "host cannot be changed as a header"
+            yield where, f"{message}; urlRewrite.hostname does that" if request else message
+        elif name.startswith(":"):
+            yield where, f"{name} is no header but a part of the message, and cannot be changed"
+    for kind, headers in (("set", modifier.set), ("add", modifier.add)):
+        for i, header in enumerate(headers):
+            if _LINE_END.search(header.value):
+                yield f"{kind}[{i}].value", _NO_LINE_END
+
+
 def path_replacement(modifier: PathModifier | None) -> PathReplacement | None:
     if modifier is None:
         return None
@@ -69,23 +94,35 @@ def _take(result: Filters, entry: RouteFilter, where: str, rule: RouteRule) -> N
     match entry.type:
         case FilterType.REQUEST_HEADER:
             result.request = header_edits(entry.request_header_modifier)
+            result.faults += _header_faults(entry, where)
         case FilterType.RESPONSE_HEADER:
             result.response = header_edits(entry.response_header_modifier)
+            result.faults += _header_faults(entry, where)
         case FilterType.REWRITE if entry.url_rewrite:
             result.host = entry.url_rewrite.hostname or ""
             result.path = path_replacement(entry.url_rewrite.path)
-            _check_prefix(result, f"{where}.urlRewrite.path", result.path, rule)
+            _check_path(result, f"{where}.urlRewrite.path", result.path, rule)
         case FilterType.REDIRECT if entry.request_redirect:
             result.redirect = entry.request_redirect
             path = path_replacement(entry.request_redirect.path)
-            _check_prefix(result, f"{where}.requestRedirect.path", path, rule)
+            _check_path(result, f"{where}.requestRedirect.path", path, rule)
         case _:
             result.faults.append((where, f"the settings of filter {entry.type} are missing"))
 
 
-def _check_prefix(
-    result: Filters, where: str, path: PathReplacement | None, rule: RouteRule
-) -> None:
+def _header_faults(entry: RouteFilter, where: str) -> list[Fault]:
+    """Faults of a header filter, with their place below the rule or backend."""
+    if entry.type is FilterType.REQUEST_HEADER:
+        name, modifier = "requestHeaderModifier", entry.request_header_modifier
+    else:
+        name, modifier = "responseHeaderModifier", entry.response_header_modifier
+    found = header_faults(modifier, entry.type is FilterType.REQUEST_HEADER)
+    return [(f"{where}.{name}.{field}", message) for field, message in found]
+
+
+def _check_path(result: Filters, where: str, path: PathReplacement | None, rule: RouteRule) -> None:
+    if path is not None and _LINE_END.search(path.value):
+        result.faults.append((where, _NO_LINE_END))
     if path is None or path.kind == "full":
         return
     if any(match.path.type is not PathMatchType.PREFIX for match in rule.matches):
@@ -118,8 +155,10 @@ def backend_filters(
         match entry.type:
             case FilterType.REQUEST_HEADER:
                 request = header_edits(entry.request_header_modifier)
+                found += _header_faults(entry, f"filters[{i}]")
             case FilterType.RESPONSE_HEADER:
                 response = header_edits(entry.response_header_modifier)
+                found += _header_faults(entry, f"filters[{i}]")
             case _:
                 message = f"filter {entry.type} works on a whole rule, not on one backend"
                 found.append((f"filters[{i}]", message))

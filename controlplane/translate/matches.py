@@ -50,6 +50,10 @@ def faults(match: RouteMatch) -> tuple[tuple[str, str], ...]:
             found.append(("path.value", f"{match.path.value!r} is no regular expression: {fault}"))
     elif not match.path.value.startswith("/"):
         found.append(("path.value", f"{match.path.value!r} does not begin with /"))
+    elif "?" in match.path.value or "#" in match.path.value:
+        # Envoy refuses them in a prefix (path_separated_prefix); no path has them anyway.
+        message = f"{match.path.value!r} contains ? or #, which no path does"
+        found.append(("path.value", message))
     lists: tuple[tuple[str, tuple[HeaderMatch | QueryParamMatch, ...]], ...] = (
         ("headers", match.headers),
         ("queryParams", match.query_params),
