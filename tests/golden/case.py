@@ -31,7 +31,7 @@ from xds import types
 from xds.build import routes as build_routes
 from xds.ir.connect import CONNECT
 from xds.wire.dump import readable
-from xds.wire.resource import make
+from xds.wire.resource import Resource, make
 
 CASES = Path(__file__).parent / "cases"
 INPUT = "input.yaml"
@@ -53,6 +53,10 @@ class Case:
     ir: dict[str, Any] = field(default_factory=dict)
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
     hosts: dict[str, Any] = field(default_factory=dict)
+    held: dict[tuple[str, str], Resource] = field(default_factory=dict)
+    """Everything that was produced, as it is sent; the virtual hosts are in ``fragments``."""
+    fragments: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """Virtual hosts by namespace of the client: one sidecar's table holds those of one."""
 
     def files(self) -> dict[str, str]:
         """The texts of all golden files; a file for which nothing was produced is absent."""
@@ -102,6 +106,7 @@ class Case:
             self.ir.setdefault("hosts", {})[label] = _elided(plain(host))
             fragment = graph.read(resources.host_fragment, *found.fragment.args)
             assert fragment == build_routes.host_fragment(host)
+            self.fragments.setdefault(namespace, {})[host.name] = fragment
             self.hosts[label] = _virtual_host(fragment)
         for wanted in found.needs:
             self._resource(wanted)
@@ -122,6 +127,7 @@ class Case:
         found = self.graph.read(wanted.query, *wanted.args)
         assert found is not None, f"{wanted.name} is wanted and not there"
         assert (found.type_url, found.name) == (wanted.type_url, wanted.name)
+        self.held[found.type_url, found.name] = found
         shown = _elided(readable(found)["resource"])
         self.resources.setdefault(wanted.type_url, {})[wanted.name] = shown
         if (value := self._ir(wanted)) is not None:

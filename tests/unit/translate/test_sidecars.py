@@ -37,11 +37,7 @@ def listener_chains(protocol: str, strict: bool) -> dict[str, object]:
     assert found_listener is not None
     result: dict[str, object] = {}
     for chain in found_listener.chains:
-        assert (
-            (chain.tls is None) == chain.name.startswith("plain-h")
-            or chain.name == "plain"
-            or (chain.tls is not None)
-        )
+        assert (chain.tls is not None) == chain.name.startswith("plait-")
         if isinstance(chain.filters, Tcp):
             result[chain.name] = chain.filters.cluster
         else:
