@@ -65,11 +65,21 @@ class ResponseCache:
         self._batches: OrderedDict[_Key, Batch] = OrderedDict()
         self._room = batches
         self._limit = size
+        self._lone: Batch | None = None
         self.size = 0
         """Bytes of the bodies kept."""
 
     def __len__(self) -> int:
         return len(self._batches)
+
+    def lone(self, resource: Resource) -> Batch:
+        """The batch of one resource; cheapest when a whole fleet takes it in turn."""
+        lone = self._lone
+        if lone is None or lone.resources[0] is not resource:
+            lone = self.batch(resource.type_url, (resource,))
+            if resource.type_url != types.SECRET:
+                self._lone = lone
+        return lone
 
     def batch(
         self, type_url: str, resources: tuple[Resource, ...], removed: tuple[str, ...] = ()

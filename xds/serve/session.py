@@ -216,18 +216,19 @@ class Session:
         """Cut the next response, or ``None`` while nothing may leave."""
         if not self._work or self._held or self.ending is not None:
             return None
+        only = self._only
+        if only is not None and only.type_url not in order.LINKING:
+            # Endpoints of one service: the most frequent change of all. Nothing else waits.
+            resource = only.lone()
+            if resource is not None:
+                self._work = False
+                return self._fly(only, self._cache.lone(resource), Lane.DEMAND, False)
         outgoing = self._trial() or self._next()
         if outgoing is None:
             self._work = False
             self._blocked = bool(self._trials) or any(
                 each.waiting for each in self._subscriptions.values()
             )
-        elif (
-            self._only is not None
-            and not self._only.waiting
-            and self._only.type_url not in order.LINKING
-        ):
-            self._work = False
         return outgoing
 
     def close(self) -> None:
@@ -385,12 +386,6 @@ class Session:
 
     def _next(self) -> Outgoing | None:
         every = self._subscriptions
-        only = self._only
-        if only is not None and only.type_url not in order.LINKING and only.pending:
-            # Endpoints alone, the most frequent change of all: nothing else has to be looked at.
-            found = order.additions(every, only, self._needs, self._endpoints, self._limits)
-            if found is not None:
-                return self._send(only, found[0], found[1], ())
         reserved = self._stranger and self._reserved()
         for each in every.values():
             if (each.pending or each.absent) and not (reserved and each.type_url in order.USERS):
@@ -454,6 +449,9 @@ class Session:
             assignments = self._subscriptions.get(types.ENDPOINT)
             if assignments is not None and assignments.opened:
                 self._follow(assignments, [name for name, _ in batch.items])
+        return self._fly(subscription, batch, lane, trial)
+
+    def _fly(self, subscription: Subscription, batch: Batch, lane: Lane, trial: bool) -> Outgoing:
         self._nonce += 1
         nonce = str(self._nonce)
         subscription.flights[nonce] = Flight(batch, lane, trial, self._clock())

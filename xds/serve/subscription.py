@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from xds import types
 from xds.serve.delta import Batch
-from xds.serve.lanes import Flight, Lane
+from xds.serve.lanes import WINDOW, Flight, Lane
 from xds.serve.limits import Denied, Limits
 from xds.wire.resource import Resource
 
@@ -191,7 +191,7 @@ class Subscription:
 
     def want(self, name: str, resource: Resource | None, lane: Lane) -> bool:
         """Set or end a wish. Returns whether something may have to be sent."""
-        if name in self.deferred:
+        if self.deferred and name in self.deferred:
             self.deferred -= {name}
         if resource is None:
             self.wishes.pop(name, None)
@@ -277,6 +277,20 @@ class Subscription:
             self.leaving.discard(name)
             self.absent.discard(name)
         self.owed = False
+
+    def lone(self) -> Resource | None:
+        """The one resource that waits, when it alone may leave at once; it counts as sent then."""
+        pending = self.pending
+        if len(pending) != 1 or len(self.flights) >= WINDOW or self.absent:
+            return None
+        ((name, lane),) = pending.items()
+        if lane is not Lane.DEMAND or self.refused or self.forced:
+            return None
+        resource = self.wishes[name]
+        pending.clear()
+        self.sent[name] = resource.version
+        self.owed = False
+        return resource
 
     def accept(self, flight: Flight) -> None:
         """The client ACKed a response."""
