@@ -149,6 +149,9 @@ def _service(q: Reader, key: Key, authority: Authority) -> Meaning:
 
 
 def _address(q: Reader, authority: Authority) -> Meaning:
+    address = ip_address(authority.host)
+    if str(address) != authority.host:
+        return Refused(502, f"{authority.host} is not the usual form; ask for {address}")
     key = service_at(q, authority.host)
     if key is not None:
         return _service(q, key, authority)
@@ -159,7 +162,6 @@ def _address(q: Reader, authority: Authority) -> Meaning:
             f"{authority.host} is the address of pod {pod.namespace}/{pod.name}, and single pods "
             "are not reached through the HTTP proxy. Ask for a Service that selects it",
         )
-    address = ip_address(authority.host)
     for text in mesh.mesh_ranges(q):
         if address in ip_network(text, strict=False):
             return Refused(

@@ -104,7 +104,7 @@ def default_route(q: Reader, ref: PortRef) -> Route:
         return Route("default", Match(), Respond(500, f"plait: {ref} leads nowhere\n"))
     settings, shift = request_settings(q, ref, None, ""), shift_in_effect(q, ref)
     upstreams = tuple(upstream for upstream, _ in found)
-    policies = {*settings.sources, *(s for up in upstreams for s in traffic_sources(q, up.ref))}
+    policies = {*settings.sources(), *(s for up in upstreams for s in traffic_sources(q, up.ref))}
     if shift:
         policies.add(f"TrafficShift {shift.name}")
     action = Forward(

@@ -92,7 +92,8 @@ def outcome(q: Reader, ref: PortRef, route: Key, index: int) -> Outcome:
         each.weight if isinstance(each, Resolved) else backend.weight
         for each, backend in zip(found, rule.backend_refs, strict=True)
     )
-    sources = settings.sources
+    own_timeout = rule.timeouts is not None and rule.timeouts.request is not None
+    sources = settings.sources(own_timeout)
     if shifted(q, ref, route, index) and (shift := shift_in_effect(q, ref)):
         by_service = {share.service: share.weight for share in shift.shares}
         weights = tuple(by_service[backend.name] for backend in rule.backend_refs)

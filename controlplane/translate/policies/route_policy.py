@@ -11,7 +11,7 @@ from typing import Final
 from controlplane.api.policy import RetrySpec, RoutePolicySpec
 from controlplane.graph import Reader, query
 from controlplane.translate.policies.attachment import Bucket, layer
-from controlplane.translate.policies.order import Setting, Settings, layered, sources
+from controlplane.translate.policies.order import Setting, Settings, layered
 from controlplane.translate.scope import PortRef
 from controlplane.translate.services import service_port
 from controlplane.world.rows import Key, Object
@@ -27,7 +27,13 @@ class RequestSettings:
 
     retry: RetrySpec | None = None
     timeout: timedelta | None = None
-    sources: tuple[str, ...] = ()
+    retry_source: str = ""
+    timeout_source: str = ""
+
+    def sources(self, own_timeout: bool = False) -> tuple[str, ...]:
+        """The policies in effect, sorted; not for its timeout where the rule has its own."""
+        timeout = "" if own_timeout else self.timeout_source
+        return tuple(sorted({self.retry_source, timeout} - {""}))
 
 
 def flatten(row: Object[RoutePolicySpec]) -> Settings:
@@ -72,9 +78,10 @@ def request_settings(q: Reader, ref: PortRef, route: Key | None, rule: str) -> R
         layers.insert(0, route_layer(q, bucket, ""))
         if rule:
             layers.insert(0, route_layer(q, bucket, rule))
-    merged = layered(*layers)
-    values = {setting.field: setting.value for setting in merged}
-    return RequestSettings(values.get("retry"), values.get("timeout"), sources(merged))
+    found = {setting.field: setting for setting in layered(*layers)}
+    none = Setting("", None, "")
+    again, whole = found.get("retry", none), found.get("timeout", none)
+    return RequestSettings(again.value, whole.value, again.source, whole.source)
 
 
 def retry(spec: RetrySpec | None, per_try: timedelta | None) -> Retry | None:

@@ -103,6 +103,7 @@ def test_short_names_belong_to_the_clients_namespace() -> None:
         ("p.reviews.shop.svc", 502, "single pods"),
         ("reviews.shop.", 502, "ends with a dot"),
         ("10.0.0.1:8080", 502, "the address of pod shop/a"),
+        ("[fd00:0::1]:80", 502, "ask for fd00::1"),
         ("240.0.0.1", 502, "the mesh's range 240.0.0.0/16"),
     ],
 )
@@ -155,7 +156,9 @@ HOSTS = st.one_of(
     st.tuples(NAMES, NAMES).map(".".join),
     st.tuples(NAMES, NAMES).map(lambda pair: f"{pair[0]}.{pair[1]}.svc"),
     st.tuples(NAMES, NAMES).map(lambda pair: f"{pair[0]}.{pair[1]}.svc.cluster.local"),
-    st.sampled_from(["10.96.0.1", "10.96.0.2", "api.example.com", "[fd00::1]", "a.b.c"]),
+    st.sampled_from(
+        ["10.96.0.1", "10.96.0.2", "api.example.com", "[fd00::1]", "[fd00:0::1]", "a.b.c"]
+    ),
 )
 AUTHORITIES = st.tuples(HOSTS, st.sampled_from(["", ":80", ":8080", ":9000"])).map("".join)
 SERVICES = st.lists(
