@@ -9,10 +9,11 @@ from controlplane.app.views import Why, WhyNode
 from controlplane.meshctl import names, options
 from controlplane.meshctl.client import call
 from controlplane.meshctl.output import Output, amount, print_result
+from controlplane.meshctl.trouble import misused
 
 HELP = """Explain why a resource is as it is: every value and object it was made from.
 
-TYPE is cluster, endpoints, listener, route or secret; NAME as in `meshctl proxy config`. A name
+TYPE is cluster, endpoints, listener or route; NAME as in `meshctl proxy config`. A name
 that differs from sidecar to sidecar (px) needs --pod.
 
 [bold]Examples[/bold]
@@ -39,6 +40,11 @@ def run(
     output: options.Format = Output.TABLE,
 ) -> None:
     short = names.resource_type(kind)
+    if short == "sds":
+        raise misused(
+            "a secret is made by the certificate authority, not from objects",
+            "See it with meshctl certs POD",
+        )
     chosen = names.pod_name(pod, namespace) if pod else (None, None)
     why = call(
         state,

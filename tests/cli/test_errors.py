@@ -50,6 +50,7 @@ def test_a_dead_servers_socket_is_no_server(meshctl: Meshctl, state: Path) -> No
         (("proxy", "config", "web.shop", "rows"), "'rows' is no resource type"),
         (("proxy", "config", ".shop"), "'.shop' is no pod"),
         (("why", "thing", "x"), "'thing' is no resource type"),
+        (("why", "secret", "identity"), "See it with meshctl certs POD"),
         (("wait", "reviews"), "'reviews' is no TYPE/NAME"),
         (("wait", "htproute/x"), "Perhaps httproute/x is meant"),
         (("wait", "svc/x", "--timeout", "soon"), "Write --timeout 30s"),

@@ -3,74 +3,15 @@
 import json
 import signal
 import socket
-import subprocess
-import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Called
+from tests.cli.conftest import Called, Serve, until_ready
 
 Meshctl = Callable[..., Called]
-Serve = Callable[..., "subprocess.Popen[str]"]
-
-SERVICE = """\
-apiVersion: v1
-kind: Service
-metadata: {name: reviews, namespace: shop}
-spec:
-  ports: [{port: 9080, name: http}]
-"""
-
-
-@pytest.fixture
-def manifests(tmp_path: Path) -> Path:
-    path = tmp_path / "manifests"
-    path.mkdir()
-    (path / "services.yaml").write_text(SERVICE)
-    return path
-
-
-@pytest.fixture
-def serve(manifests: Path, state: Path) -> Iterator[Serve]:
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*extra: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                "from controlplane.app.cli import main; main()",
-                *("serve", "--source", "files", str(manifests), "--state", str(state)),
-                *(extra or ("--listen", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0")),
-            ],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate(timeout=30)
-
-
-def until_ready(meshctl: Meshctl, process: "subprocess.Popen[str]") -> dict[str, object]:
-    deadline = time.monotonic() + 60
-    while True:
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        called = meshctl("status", "-o", "json")
-        if called.code == 0:
-            status = json.loads(called.out)["status"]
-            assert isinstance(status, dict)
-            return status
-        time.sleep(0.05)
 
 
 def test_serves_until_a_signal(serve: Serve, meshctl: Meshctl, state: Path) -> None:
