@@ -13,7 +13,7 @@ BUCKETS = ("m0", "m1", "all")
 STREAMS = ("s1", "s2", "s3")
 
 
-def programs(targets: Sequence[str]) -> st.SearchStrategy[Program]:
+def programs(targets: Sequence[str], longest: int) -> st.SearchStrategy[Program]:
     """Programs that call ``targets`` only."""
     steps: list[st.SearchStrategy[Step]] = [
         st.builds(Step, st.just("data"), st.sampled_from(DATA_KEYS)),
@@ -23,13 +23,17 @@ def programs(targets: Sequence[str]) -> st.SearchStrategy[Program]:
     if targets:
         calls = st.builds(Step, st.sampled_from(("call", "try")), st.sampled_from(targets))
         steps += [calls, calls, calls]
-    return st.lists(st.one_of(steps), max_size=5).map(tuple)
+    return st.lists(st.one_of(steps), max_size=longest).map(tuple)
+
+
+def _programs_of(key: str, cycles: bool) -> st.SearchStrategy[Program]:
+    # With long programs nearly all nodes are one cycle, and none is ever mended.
+    return programs(NODES, 2) if cycles else programs(NODES[: NODES.index(key)], 5)
 
 
 def _program_edit(key: str, cycles: bool) -> st.SearchStrategy[Edit]:
-    targets = NODES if cycles else NODES[: NODES.index(key)]
     return st.one_of(
-        st.builds(lambda program: Put(PROGRAMS, key, program), programs(targets)),
+        st.builds(lambda program: Put(PROGRAMS, key, program), _programs_of(key, cycles)),
         st.just(Delete(PROGRAMS, key)),
     )
 
@@ -61,7 +65,7 @@ def starts(cycles: bool) -> st.SearchStrategy[list[Edit]]:
         *(
             st.builds(
                 lambda program, key=key: Put(PROGRAMS, key, program),
-                programs(NODES if cycles else NODES[: NODES.index(key)]),
+                _programs_of(key, cycles),
             )
             for key in NODES
         ),

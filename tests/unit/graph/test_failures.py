@@ -140,6 +140,19 @@ def test_every_member_of_a_cycle_fails_and_repair_is_noticed() -> None:
     assert graph.metrics().cyclic == 0
 
 
+@pytest.mark.parametrize("mended", ["a", "b", "c"])
+def test_a_cycle_is_mended_at_any_of_its_members(mended: str) -> None:
+    graph = Graph()
+    way = {"a": "b", "b": "c", "c": "a"}
+    graph.apply([Put(PROGRAMS, key, (Step("call", other),)) for key, other in way.items()])
+    for key in "bca":
+        graph.subscribe("s", node, key)
+    graph.settle()
+    assert len(graph.failed) == 3
+    graph.apply([Put(PROGRAMS, mended, (Step("data", "x"),))])
+    assert {change.node.args[0]: change.new for change in graph.settle()} == dict.fromkeys("abc", 0)
+
+
 @pytest.mark.parametrize("first", ["x", "y", "w"])
 def test_the_outcome_of_a_cycle_does_not_depend_on_where_the_pull_began(first: str) -> None:
     """From x, the loop x -> p -> w -> x is found first; y -> z -> w joins it later."""

@@ -78,7 +78,7 @@ class Counted:
 
 
 @seed(5)
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 @given(actions(cycles=False))
 def test_the_runs_are_those_of_the_model(history: list[tuple[str, Any]]) -> None:
     counted = Counted()
