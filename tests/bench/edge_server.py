@@ -5,6 +5,7 @@ listeners and routes, shared by every stream. ``change`` moves one endpoint.
 """
 
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -67,6 +68,9 @@ def certificate(directory: str) -> tuple[bytes, bytes]:
 
 
 async def main() -> None:
+    # As the control plane does: a fan-out makes thousands of short-lived objects, and the default
+    # thresholds would walk the whole heap for them again and again.
+    gc.set_threshold(50_000, 20, 100)
     fleet = Fleet()
     service = Service(
         fleet,
