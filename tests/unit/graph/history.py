@@ -117,6 +117,7 @@ class History:
             if not naive.loops:
                 assert outcome == expected
             loops |= naive.loops
+        assert not any(outcomes[key] is not None for key in loops)
         for (stream, key), subscribed in self.subscribed.items():
             outcome = outcomes[key]
             if key in loops:
