@@ -160,6 +160,7 @@ def _source(settings: Settings) -> FilesSource:
         settings.directory,
         objects,
         settings.state / "addresses.json",
+        last_good=settings.state / "rollout" / "last-good",
         cluster=settings.cluster,
     )
 

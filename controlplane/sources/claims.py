@@ -27,6 +27,10 @@ class Entry(NamedTuple):
     ref: ObjectRef
     taken: Taken
     line: int
+    text: str = ""
+    """The document's text, from which the object can be read again."""
+    start: int = 0
+    """The 0-based line where the document begins."""
 
 
 class _Place(NamedTuple):

@@ -8,24 +8,29 @@ Files that are replaced by rename are never seen half written.
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from watchfiles import awatch
+from watchfiles import Change, awatch
 from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from controlplane.api.problem import ObjectRef, Problem, Reason, Severity, Source
 from controlplane.durable import OS_FS, Fs, StateError, read_state, write_durably
 from controlplane.sources.addresses import Addresses, restore
 from controlplane.sources.claims import CREATED, TREE, FileId
+from controlplane.sources.files_kept import KeptFiles
 from controlplane.sources.files_scan import Content, Stamp, is_manifest, read, scan
 from controlplane.sources.files_state import FilesState, FileState, interpret
 from controlplane.world.transaction import Transaction
 
 TICK = timedelta(seconds=1)
 """How often the roots are looked at: a root that was replaced must be watched anew."""
+
+Watch = Callable[..., AsyncIterator[set[tuple[Change, str]]]]
+"""Yields changes below the paths given, as `watchfiles.awatch` does with its options; raises
+OSError when the system refuses to watch them."""
 
 
 class Sink(Protocol):
@@ -38,9 +43,10 @@ class Sink(Protocol):
 class FilesSource:
     """Watches ``directory``, and ``objects`` where there is one, and delivers to a sink.
 
-    ``addresses`` is the file that keeps the addresses of Services. ``debounce`` is the longest
-    time from a single change to its reading, the watcher's step included; half of it without a
-    change ends a burst, and so does ``ceiling`` in any case.
+    ``addresses`` is the file that keeps the addresses of Services, ``last_good`` the directory that
+    keeps what stays in effect of bad files. ``debounce`` is the longest time from a single change
+    to its reading, the watcher's step included; half of it without a change ends a burst, and so
+    does ``ceiling`` in any case.
     """
 
     name = "files"
@@ -51,11 +57,13 @@ class FilesSource:
         objects: Path | None = None,
         addresses: Path | None = None,
         *,
+        last_good: Path | None = None,
         cluster: str = "default",
         debounce: timedelta = timedelta(milliseconds=20),
         ceiling: timedelta = timedelta(milliseconds=200),
         rescan: timedelta = timedelta(seconds=10),
         fs: Fs = OS_FS,
+        watch: Watch = awatch,
     ) -> None:
         self.synced = asyncio.Event()
         """Set when everything that stood there at the start has been applied."""
@@ -63,10 +71,16 @@ class FilesSource:
         self._roots = {rank: os.path.abspath(root) for rank, root in roots}
         self._addresses_file = addresses
         self._debounce, self._ceiling, self._rescan, self._fs = debounce, ceiling, rescan, fs
+        self._awatch = watch
+        self._kept = KeptFiles(
+            last_good, self._roots, self._publish, retry=rescan.total_seconds(), fs=fs
+        )
+        self._restored: dict[FileId, FileState] | None = None
         self._own: dict[str, Problem] = {}
         self._stamps: dict[FileId, Stamp | None] = {}
-        self._state = FilesState(cluster, self._restored())
+        self._state = FilesState(cluster, self._restored_addresses())
         self._saved = self._state.addresses
+        self._state_problems: tuple[Problem, ...] = ()
         self._last: tuple[Problem, ...] | None = None
         self._sink: Sink | None = None
         self._lock = asyncio.Lock()
@@ -84,8 +98,13 @@ class FilesSource:
     async def run(self, sink: Sink) -> None:
         """Deliver all there is, then every change, until cancelled."""
         self._sink = sink
-        await self.refresh()
-        self.synced.set()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._kept.run(), name="last good files")
+            await self.refresh()
+            self.synced.set()
+            await self._follow()
+
+    async def _follow(self) -> None:
         while True:
             try:
                 await self._watch()
@@ -108,7 +127,7 @@ class FilesSource:
             return
         now = asyncio.get_running_loop().time
         due = now()  # look once more when the watcher is there: nobody watched until now
-        async for changes in awatch(
+        async for changes in self._awatch(
             *present,
             watch_filter=None,
             step=max(1, int(self._debounce.total_seconds() * 500)),
@@ -171,28 +190,44 @@ class FilesSource:
                     self._stamps.pop(file, None)
                 else:
                     self._stamps[file] = seen
+                if self._restored:
+                    self._restored.pop(file, None)
             await self._save_addresses()
-            problems = (*self._own.values(), *problems)
-            if self._sink is not None and (transaction or problems != self._last):
-                self._last = problems
-                self._sink.apply(transaction, problems)
+            self._state_problems = problems
+            self._publish(transaction)
+            self._kept.update(changes)
+
+    def _publish(self, transaction: Transaction = ()) -> None:
+        problems = (*self._own.values(), *self._kept.problems, *self._state_problems)
+        if self._sink is not None and (transaction or problems != self._last):
+            self._last = problems
+            self._sink.apply(transaction, problems)
 
     def _read(
         self, files: set[FileId] | None
     ) -> tuple[dict[FileId, FileState | None], dict[FileId, Stamp | None]]:
         """Read and interpret ``files``, or whatever differs from what is known. In a thread: the
         event loop waits for the result, so nothing else touches the state meanwhile."""
+        if self._restored is None:
+            self._restored = self._kept.load(self._state.cluster)
         contents: dict[FileId, Content] = {}
-        for file in self._differing() if files is None else files:
+        for file in self._differing(self._restored) if files is None else files:
             contents[file] = read(self._path(file), file.path)
         changes = {
-            file: interpret(content, file, self._state.file(file), self._state.cluster)
+            file: interpret(
+                content,
+                file,
+                self._state.file(file) or self._restored.get(file),
+                self._state.cluster,
+            )
             for file, content in sorted(contents.items())
         }
         return changes, {file: content.stamp for file, content in contents.items()}
 
-    def _differing(self) -> set[FileId]:
-        """Files that came, went or changed. A root that is gone keeps all that it held."""
+    def _differing(self, restored: Iterable[FileId]) -> set[FileId]:
+        """Files that came, went or changed, and those that went while nobody looked. A root that is
+        gone keeps all that it held."""
+        known = dict.fromkeys(restored) | self._stamps
         found: dict[FileId, Stamp | None] = {}
         for rank, root in self._roots.items():
             try:
@@ -200,15 +235,15 @@ class FilesSource:
             except OSError as error:
                 self._own[root] = _no_root(root, error)
                 stamps = {}
-                found.update({f: seen for f, seen in self._stamps.items() if f.rank == rank})
+                found.update({f: seen for f, seen in known.items() if f.rank == rank})
             else:
                 self._own.pop(root, None)
             found.update({self._id(rank, path): seen for path, seen in stamps.items()})
         nothing = object()
-        fresh = {f for f, seen in found.items() if self._stamps.get(f, nothing) != seen}
-        return fresh | (self._stamps.keys() - found.keys())
+        fresh = {f for f, seen in found.items() if known.get(f, nothing) != seen}
+        return fresh | (known.keys() - found.keys())
 
-    def _restored(self) -> Addresses:
+    def _restored_addresses(self) -> Addresses:
         if self._addresses_file is None:
             return Addresses()
         try:

@@ -1,9 +1,11 @@
 """What the files say, kept up to date file by file, and the transactions that follow. Pure.
 
 A file that does not parse keeps the objects it had, and so does an invalid object its last valid
-version, as an API server would have kept the stored one. Services get their addresses here.
+version, as an API server would have kept the stored one; `FileState.kept` says which, so that they
+can be kept over a restart as well. Services get their addresses here.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -33,8 +35,12 @@ class FileState:
 
     entries: tuple[Entry, ...] = ()
     problems: tuple[Problem, ...] = ()
+    kept: tuple[Entry, ...] = ()
+    """Those of the entries that the file's present text does not yield."""
     documents: Mapping[bytes, Document] = field(default_factory=dict)
     """By digest of their text: these are not parsed again."""
+    digest: bytes = b""
+    """Of the whole text that was read; empty when there was none to read."""
 
 
 def interpret(
@@ -45,26 +51,32 @@ def interpret(
         return None
     old = old or FileState()
     if content.problem is not None:
-        return replace(old, problems=(_kept(content.problem, old.entries),))
+        refusal = _kept(content.problem, old.entries)
+        return replace(old, problems=(refusal,), kept=old.entries, digest=b"")
     text = content.text or ""
     if not text and old.entries:
-        return replace(old, problems=(_emptied(file),))
+        return replace(old, problems=(_emptied(file),), kept=old.entries, digest=b"")
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    if digest == old.digest:
+        return old  # one write can be noticed twice: what came of it the first time counts
     documents, by_digest = read_text(text, file.path, cluster, old.documents)
     problems = tuple(problem for document in documents for problem in document.problems)
     if not all(document.parsed for document in documents) and old.entries:
         problems = tuple(
             _kept(p, old.entries) if p.reason is Reason.UNPARSABLE else p for p in problems
         )
-        return FileState(old.entries, problems, by_digest)
+        return FileState(old.entries, problems, old.entries, by_digest, digest)
     entries = [entry for document in documents for entry in document.entries]
     refused = {ref for document in documents for ref in document.refused}
     refused -= {entry.ref for entry in entries}
-    stale = {entry.ref: entry for entry in old.entries if entry.ref in refused}
+    # Of an object that stood there twice the first was in effect.
+    stale = {entry.ref: entry for entry in reversed(old.entries) if entry.ref in refused}
     problems = tuple(
         _kept(p, old.entries) if p.object in stale and p.severity is Severity.ERROR else p
         for p in problems
     )
-    return FileState((*entries, *stale.values()), problems, by_digest)
+    kept = tuple(sorted(stale.values(), key=lambda entry: entry.line))
+    return FileState((*entries, *kept), problems, kept, by_digest, digest)
 
 
 def _kept(problem: Problem, entries: tuple[Entry, ...]) -> Problem:

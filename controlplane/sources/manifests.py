@@ -78,10 +78,10 @@ def read_document(text: str, cluster: str = "default") -> Document:
             source=Source("", error.line),
         )
         return Document(problems=(problem,), parsed=False)
-    return _decode_all(document, cluster)
+    return _decode_all(document, cluster, text)
 
 
-def _decode_all(document: Yaml, cluster: str) -> Document:
+def _decode_all(document: Yaml, cluster: str, text: str = "") -> Document:
     entries: list[Entry] = []
     refused: set[ObjectRef] = set()
     problems: list[Problem] = []
@@ -94,7 +94,7 @@ def _decode_all(document: Yaml, cluster: str) -> Document:
         problems.extend(outcome.problems)
         if outcome.object is not None:
             taken = take(outcome.object, cluster)
-            entries.append(Entry(outcome.object.ref, taken, document.line(base)))
+            entries.append(Entry(outcome.object.ref, taken, document.line(base), text))
         elif outcome.ref is not None:
             refused.add(outcome.ref)
     return Document(tuple(entries), frozenset(refused), tuple(problems))
@@ -104,7 +104,10 @@ def placed(document: Document, path: str, line: int) -> Document:
     """The document as it stands at 0-based ``line`` of the file ``path``."""
     return replace(
         document,
-        entries=tuple(entry._replace(line=entry.line + line) for entry in document.entries),
+        entries=tuple(
+            entry._replace(line=entry.line + line, start=entry.start + line)
+            for entry in document.entries
+        ),
         problems=tuple(_placed(problem, path, line) for problem in document.problems),
     )
 

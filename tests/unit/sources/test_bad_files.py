@@ -61,6 +61,23 @@ def test_the_good_documents_of_a_new_file_count() -> None:
     assert files.recorder.names == {"Service one", "Service two"}
 
 
+def test_a_text_that_is_read_twice_counts_once() -> None:
+    files = Files()
+    text = service("one") + "---\nkind: [\n"
+    problems = files.put(a=text)
+    assert files.put(a=text) == problems
+    assert "stay in effect" not in problems[0]
+    assert "stay in effect" in files.put(a=text + "# more\n")[0]
+
+
+def test_of_duplicates_that_turn_bad_the_first_stays() -> None:
+    files = Files()
+    assert len(files.put(a=shift("a", 1) + "---\n" + shift("a", 2))) == 1
+    files.put(a=shift("a", 0) + "---\n" + shift("a", 0))
+    [share] = files.recorder.world["TrafficShift", "shop", "a"].spec.weights
+    assert share.weight == 1
+
+
 def test_an_invalid_object_keeps_its_last_version() -> None:
     files = Files()
     files.put(a=shift("reviews", 80, 20) + "---\n" + service("a"))

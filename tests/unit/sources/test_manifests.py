@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.api.problem import ObjectRef, Problem, Reason, Severity
@@ -30,6 +30,7 @@ def test_split() -> None:
     assert len(split("a: --- b\n----\n")) == 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.text("ab-", min_size=1), st.text("-\n ab'")), min_size=1))
 def test_splitting_loses_nothing(documents: list[dict[str, str]]) -> None:
     text = yaml.safe_dump_all(documents)

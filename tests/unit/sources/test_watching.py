@@ -1,12 +1,20 @@
 """The files source on a real directory: what is noticed, and in how many transactions."""
 
 import asyncio
+import errno
 import os
 import random
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import pytest
+from watchfiles import Change, awatch
+from watchfiles._rust_notify import WatchfilesRustInternalError
+
+from controlplane.api.problem import Severity
 from controlplane.sources.files import FilesSource
 from tests.unit.sources.recorder import Recorder, replace, running, service, shift, write
 
@@ -170,3 +178,45 @@ async def test_files_that_come_and_go_while_they_are_read(tmp_path: Path) -> Non
             assert "Service last" in recorder.names
         assert recorder.problems == ()
         assert len(recorder.transactions) > 2
+
+
+class NoWatches:
+    """Stands for `watchfiles.awatch` on a machine whose limits are reached, until ``free``."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.free, self.asked = error, False, 0
+
+    def __call__(self, *paths: str, **options: Any) -> AsyncIterator[set[tuple[Change, str]]]:
+        self.asked += 1
+        if not self.free:
+            raise self.error
+        return awatch(*paths, **options)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "OS file watch limit reached"),
+        WatchfilesRustInternalError("Too many open files (os error 24)"),
+    ],
+)
+async def test_without_watches_it_is_read_once_a_second(tmp_path: Path, error: Exception) -> None:
+    write(tmp_path, {"a.yaml": service("a", 80)})
+    watch = NoWatches(error)
+    async with running(FilesSource(tmp_path, watch=watch)) as recorder:
+        await recorder.until(lambda: bool(recorder.problems))
+        [problem] = recorder.problems
+        assert problem.severity is Severity.WARNING
+        assert str(problem) == (
+            f"Directory {tmp_path}: cannot be watched: {str(error).lower()}; it is read once a "
+            "second instead. Raise fs.inotify.max_user_watches and max_user_instances"
+        )
+        for port in (81, 82):
+            replace(tmp_path, "a.yaml", service("a", port))
+            await recorder.until(partial(has_port, recorder, port))
+        assert watch.asked >= 2
+        assert len(recorder.problems) == 1
+        watch.free = True
+        await recorder.until(lambda: not recorder.problems)
+        replace(tmp_path, "a.yaml", service("a", 83))
+        await recorder.until(partial(has_port, recorder, 83))
