@@ -9,11 +9,11 @@ from controlplane.app import views
 from controlplane.app.inspect import Refused, not_found
 from controlplane.app.live_parts import LiveParts
 from controlplane.graph import AnyNode, Step
+from controlplane.rollout.blame import behind
 from controlplane.rollout.member import Member
 from controlplane.translate.workloads import Capture, workload
 from controlplane.world.rows import Key
 from controlplane.world.schema import PODS
-from controlplane.world.tables import Table
 from xds import types
 from xds.serve.report import ResourceState
 from xds.wire.dump import readable
@@ -145,15 +145,7 @@ class Sidecars:
         return composition.resource if composition is not None else None
 
     def _objects(self, member: Member, state: ResourceState) -> tuple[ObjectRef, ...]:
-        found: set[ObjectRef] = set()
-        for node in self.nodes(member, state.type_url, state.name):
-            for cell in self._parts.graph.provenance(node):
-                if isinstance(cell.source, Table) and isinstance(cell.key, Key):
-                    row = self._parts.graph.world.get(cell.source, cell.key)
-                    if row is not None:
-                        key = cell.key
-                        found.add(ObjectRef(cell.source.name, key.namespace, key.name))
-        return tuple(sorted(found))
+        return behind(self._parts.graph, self.nodes(member, state.type_url, state.name))
 
     def nodes(self, member: Member, type_url: str, name: str) -> tuple[AnyNode, ...]:
         """The graph's nodes behind a resource of a stream; several for joined routes."""

@@ -183,7 +183,7 @@ class Pipeline:
             self._edge.tick(now)
             if now - compact >= COMPACT:
                 compact = now
-                self._edge.compact()
+                await self._edge.compact()
             if now - sweep >= SWEEP:
                 sweep = now
                 self._edge.sweep()

@@ -56,43 +56,58 @@ class Delivery:
             )
 
     def join(self, member: Member, lane: Lane) -> None:
-        """Wish ``px`` and ``pxfc`` made of the stream's virtual hosts."""
-        parts: list[Part] = []
-        fragments: list[Fragment] = []
+        """Wish ``px`` of the stream's virtual hosts, and ``pxfc`` of those in first contact."""
+        chosen: dict[AnyNode, Fragment] = {}
         needs: dict[str, None] = {}
         for node, clusters in member.hosts.items():
-            chosen = self._chosen(member, node, clusters)
-            if chosen is None:
-                continue
-            fragments.append(chosen)
-            parts.append(Part(node, chosen.version))
-            needs.update(dict.fromkeys(clusters))
+            found = self._chosen(member, node, clusters)
+            if found is not None:
+                chosen[node] = found
+                needs.update(dict.fromkeys(clusters))
         usable = tuple(name for name in needs if self._usable(member, name))
-        names: tuple[Joined, ...] = ("px", "pxfc")
-        for name in names:
-            resource = self._joins.join(name, tuple(fragments))
-            member.remember(Composition(resource, tuple(parts), _by_part(parts, fragments)))
+        contacted = self._contacted(member)
+        looped = {node: found for node, found in chosen.items() if node in contacted}
+        tables: tuple[tuple[Joined, dict[AnyNode, Fragment]], ...] = (
+            ("px", chosen),
+            ("pxfc", looped),
+        )
+        for name, hosts in tables:
+            composition = self._compose(name, hosts)
+            member.remember(composition)
+            resource = composition.resource
             member.session.want(types.ROUTE, name, resource, lane, needs=usable)
+
+    def _compose(
+        self, name: Joined, hosts: dict[AnyNode, Fragment], tried: tuple[Part, ...] = ()
+    ) -> Composition:
+        resource = self._joins.join(name, tuple(hosts.values()))
+        parts = {Part(node, found.version): found for node, found in hosts.items()}
+        return Composition(resource, tuple(parts), parts, tried)
+
+    def _contacted(self, member: Member) -> set[AnyNode]:
+        """Virtual hosts of authorities whose asked-for names stand."""
+        found: set[AnyNode] = set()
+        for authority in member.promotions.contacting():
+            destination = self.value(member.destinations.get(authority))
+            if destination is not None:
+                host = self._graph.node(destination.fragment.query, *destination.fragment.args)
+                if host is not None:
+                    found.add(host)
+        return found
 
     def try_hosts(self, member: Member, batch: tuple[Part, ...]) -> None:
         """Send ``px`` with the accepted virtual hosts and those of ``batch``."""
         tried = {part.node: part for part in batch}
-        parts: list[Part] = []
-        fragments: list[Fragment] = []
+        hosts: dict[AnyNode, Fragment] = {}
         for node, clusters in member.hosts.items():
             current = self._fragment(node)
             if current is not None and tried.get(node) == Part(node, current.version):
-                chosen: Fragment | None = current
-            else:
-                chosen = self._chosen(member, node, clusters)
-            if chosen is not None:
-                fragments.append(chosen)
-                parts.append(Part(node, chosen.version))
-        resource = self._joins.join("px", tuple(fragments))
-        member.remember(
-            Composition(resource, tuple(parts), _by_part(parts, fragments), tuple(batch))
-        )
-        member.session.trial(types.ROUTE, [resource])
+                hosts[node] = current
+            elif (found := self._chosen(member, node, clusters)) is not None:
+                hosts[node] = found
+        composition = self._compose("px", hosts, tuple(batch))
+        member.remember(composition)
+        member.session.trial(types.ROUTE, [composition.resource])
 
     def promoted(self, member: Member, destination: AnyNode) -> bool:
         """Whether the sidecar has accepted a virtual host for this destination."""
@@ -158,7 +173,3 @@ class Delivery:
             return False
         value = self.value(hold[1])
         return value is None or self._verdicts.resource(member, hold[1], value) is not None
-
-
-def _by_part(parts: list[Part], fragments: list[Fragment]) -> dict[Part, Fragment]:
-    return dict(zip(parts, fragments, strict=True))

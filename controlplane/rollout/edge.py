@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from controlplane.graph import AnyNode, Change, Graph
 from controlplane.rollout.delivery import Delivery
 from controlplane.rollout.keeper import SecretKeeper
-from controlplane.rollout.learnt import Learnt, Owner, Reference
+from controlplane.rollout.learnt import Learnt
+from controlplane.rollout.learnt_lines import Owner, Reference
 from controlplane.rollout.member import Member, difference
 from controlplane.rollout.promotion import Demand, Promotions
 from controlplane.rollout.signal import Signal
@@ -88,8 +89,10 @@ class Edge:
             return
         now = self._monotonic()
         if first:
+            work = member.workload
+            done = self._learnt.done(Owner(work.namespace, work.owner), work.pod)
             versions = session.acked(types.CLUSTER)
-            demand = member.promotions.reconnected(names, versions, now)
+            demand = member.promotions.reconnected(names, versions, done, now)
         else:
             demand = member.promotions.ask(names, now)
         self._answer(member, names, demand)
@@ -315,6 +318,8 @@ class Edge:
         if demand.promote:
             self._remember(member, demand.promote)
             self.reconcile(member, Lane.DEMAND)
+        else:
+            self._delivery.join(member, Lane.DEMAND)
         address = member.workload.address
         want = member.session.want
         for asked in demand.answer:
@@ -327,14 +332,9 @@ class Edge:
         known = {str(each) for each in (*demand.answer, *demand.refuse)}
         held = member.session.acked(types.CLUSTER)
         for name in names:
-            if name in known:
-                continue
-            parsed = parse_asked(name)
-            if name in held and parsed is not None and parsed.capture == "a":
+            if name in held and name not in known and parse_asked(name) is not None:
                 # Answered before this stream; what it holds is right until its bucket is over.
                 want(types.CLUSTER, name, asked_cluster(name, address, PROXY_LOOP_PORT))
-            else:
-                want(types.CLUSTER, name, None)
 
     def _destination(self, work: Workload, authority: str) -> Destination:
         return self._graph.read(destination, work.namespace, authority, work.scope, work.zone)
@@ -374,10 +374,15 @@ class Edge:
             node = member.destinations.get(authority)
             return node is None or self._delivery.promoted(member, node)
 
-        for name in member.promotions.finished(now, ready):
-            member.session.want(types.CLUSTER, name, None)
+        names = member.promotions.finished(now, ready)
+        work = member.workload
+        if names and work is not None:
+            self._learnt.finish(Owner(work.namespace, work.owner), work.pod, names)
+            for name in names:
+                member.session.want(types.CLUSTER, name, None)
+            self._delivery.join(member, Lane.CONFIG)
 
-    def compact(self) -> None:
+    async def compact(self) -> None:
         """Write the learnt sets; what live streams hold does not age."""
         for streams in self.members.values():
             for member in streams:
@@ -393,7 +398,7 @@ class Edge:
                         if d is not None and d.target is not None
                     ],
                 )
-        self._learnt.compact()
+        await self._learnt.compact()
 
     def sweep(self) -> None:
         """Forget verdicts and fragments of what no stream holds any more."""

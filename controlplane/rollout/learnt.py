@@ -3,43 +3,33 @@
 Kept per (namespace, workload owner) as object references with a port, never as addresses. One file
 each, JSON lines. An entry is appended before the bytes that it leads to are sent, so that a killed
 control plane forgets nothing; appends are not synced to disk (a machine that loses power may lose
-the newest), compaction is. A file that cannot be written costs the memory of a destination, never
-the traffic: the error is reported and the entry is written at the next compaction.
+the newest), compaction is. Beside them stand the names that a pod's sidecar asked for and no longer
+needs: it stays subscribed to them for ever, and after a restart nothing else tells them from names
+on which a request still hangs. A file that cannot be written costs memory of the past, never the
+traffic: the error is reported, and the next compaction tries again.
 """
 
-import json
+import asyncio
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from controlplane.durable import OS_FS, Fs, StateError, append, make_directory, write_durably
+from controlplane.rollout.learnt_lines import Done, Owner, Reference, line, lines, newest, parse
 
 KEEP_SECONDS = 7 * 24 * 3600.0
 """An entry leaves when no stream has held it for so long."""
+REFRESH_SECONDS = 3600.0
+"""How old the note that a stream holds an entry may become."""
 
 _NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
 
 
-class Owner(NamedTuple):
-    """A workload: (namespace, owner's name)."""
-
-    namespace: str
-    name: str
-
-
-class Reference(NamedTuple):
-    """A destination: (namespace, Service, port)."""
-
-    namespace: str
-    service: str
-    port: int
-
-
 @dataclass(slots=True)
 class _Set:
-    seen: dict[Reference, float]
+    seen: dict[Reference, float] = field(default_factory=dict)
+    done: dict[Done, float] = field(default_factory=dict)
     dirty: bool = False
 
 
@@ -58,82 +48,121 @@ class Learnt:
         self._now = now
         self._report = report
         self._sets: dict[Owner, _Set] = {}
+        self._writing: Owner | None = None
+        self._late: list[bytes] = []
+        """Lines appended to the file that is being replaced."""
 
     def load(self) -> None:
         """Read every set; a line that does not parse is dropped (a torn append at a crash)."""
         if not self._directory.is_dir():
             return
-        oldest = self._now() - KEEP_SECONDS
         for path in sorted(self._directory.glob("*/*.jsonl")):
             owner = Owner(path.parent.name, path.name.removesuffix(".jsonl"))
-            seen = {ref: at for ref, at in _parse(path.read_text(errors="replace")) if at >= oldest}
-            self._sets[owner] = _Set(seen, dirty=True)
+            found = _Set(dirty=True)
+            for entry, at in parse(path.read_text(errors="replace")):
+                if isinstance(entry, Reference):
+                    found.seen[entry] = at
+                else:
+                    found.done[entry] = at
+            self._sets[owner] = found
+            self._prune(found)
 
     def of(self, owner: Owner) -> tuple[Reference, ...]:
         """The set of a workload, sorted."""
         found = self._sets.get(owner)
         return tuple(sorted(found.seen)) if found else ()
 
+    def done(self, owner: Owner, pod: str) -> frozenset[str]:
+        """Names that a pod's sidecar asked for, was answered and no longer needs."""
+        found = self._sets.get(owner)
+        return (
+            frozenset(each.name for each in found.done if each.pod == pod) if found else frozenset()
+        )
+
     def learn(self, owner: Owner, reference: Reference) -> None:
         """Remember a destination; written before this returns unless the disk refuses."""
-        if not _NAME.match(owner.name) or not _NAME.match(owner.namespace):
+        found = self._of(owner)
+        if found is None:
             return
-        entry = self._sets.setdefault(owner, _Set({}))
-        new = reference not in entry.seen
-        entry.seen[reference] = self._now()
-        entry.dirty = True
+        new = reference not in found.seen
+        found.seen[reference] = self._now()
         if new:
-            try:
-                path = self._path(owner)
-                make_directory(path.parent)
-                # A torn line of an earlier failure must not swallow this one: start a new line.
-                append(path, b"\n" + _line(reference, entry.seen[reference]), fs=self._fs)
-            except StateError as error:
-                self._report(error)
+            self._append(owner, [line(reference, self._now())])
+
+    def finish(self, owner: Owner, pod: str, names: Iterable[str]) -> None:
+        """Remember that names are done with; written before their removal is sent."""
+        found = self._of(owner)
+        if found is None:
+            return
+        now = self._now()
+        fresh = [Done(pod, name) for name in names]
+        found.done.update(dict.fromkeys(fresh, now))
+        self._prune(found)
+        self._append(owner, [line(each, now) for each in fresh])
 
     def held(self, owner: Owner, references: Iterable[Reference]) -> None:
         """Say that a live stream holds these now; keeps them from ageing."""
-        entry = self._sets.get(owner)
-        if entry is not None:
+        found = self._sets.get(owner)
+        if found is not None:
             now = self._now()
             for reference in references:
-                if reference in entry.seen:
-                    entry.seen[reference] = now
-                    entry.dirty = True
+                if now - found.seen.get(reference, now) > REFRESH_SECONDS:
+                    found.seen[reference] = now
+                    found.dirty = True
 
-    def compact(self) -> None:
-        """Write every changed set anew, without what has aged out. Call at most every 5 s."""
-        oldest = self._now() - KEEP_SECONDS
-        for owner, entry in self._sets.items():
-            if not entry.dirty:
+    async def compact(self) -> None:
+        """Write every changed set anew, without what has aged out. Call at most every 5 s; the
+        disk is waited for in a thread."""
+        for owner, found in tuple(self._sets.items()):
+            if not found.dirty:
                 continue
-            entry.seen = {ref: at for ref, at in entry.seen.items() if at >= oldest}
-            text = b"".join(_line(ref, at) for ref, at in sorted(entry.seen.items()))
+            self._prune(found)
+            found.dirty = False
+            text = b"".join(lines(found.seen, found.done))
+            self._writing = owner
             try:
-                make_directory(self._path(owner).parent)
-                write_durably(self._path(owner), text, fs=self._fs)
-                entry.dirty = False
+                await asyncio.to_thread(self._replace, self._path(owner), text)
             except StateError as error:
+                found.dirty = True
                 self._report(error)
+            finally:
+                self._writing = None
+            if late := self._late:
+                self._late = []
+                self._append(owner, late)
+
+    def _replace(self, path: Path, text: bytes) -> None:
+        make_directory(path.parent)
+        write_durably(path, text, fs=self._fs)
+
+    def _of(self, owner: Owner) -> _Set | None:
+        """The set to change; ``None`` for an owner whose name is no file name."""
+        if not _NAME.match(owner.name) or not _NAME.match(owner.namespace):
+            return None
+        return self._sets.setdefault(owner, _Set())
+
+    def _append(self, owner: Owner, texts: Iterable[bytes]) -> None:
+        # A torn line of an earlier failure must not swallow this one: start a new line.
+        text = b"\n" + b"".join(texts)
+        if owner == self._writing:
+            self._late.append(text)
+        path = self._path(owner)
+        try:
+            make_directory(path.parent)
+            append(path, text, fs=self._fs)
+        except StateError as error:
+            self._sets[owner].dirty = True
+            self._report(error)
+
+    def _prune(self, found: _Set) -> None:
+        oldest = self._now() - KEEP_SECONDS
+        for reference in [each for each, at in found.seen.items() if at < oldest]:
+            del found.seen[reference]
+            found.dirty = True
+        keep = newest(each for each, at in found.done.items() if at >= oldest)
+        if len(keep) < len(found.done):
+            found.done = {each: at for each, at in found.done.items() if each in keep}
+            found.dirty = True
 
     def _path(self, owner: Owner) -> Path:
         return self._directory / owner.namespace / f"{owner.name}.jsonl"
-
-
-def _line(reference: Reference, seen: float) -> bytes:
-    record = {
-        "service": f"{reference.namespace}/{reference.service}",
-        "port": reference.port,
-        "seen": round(seen),
-    }
-    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
-
-
-def _parse(text: str) -> Iterable[tuple[Reference, float]]:
-    for line in text.splitlines():
-        try:
-            record = json.loads(line)
-            namespace, _, service = record["service"].partition("/")
-            yield Reference(namespace, service, int(record["port"])), float(record["seen"])
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue

@@ -6,7 +6,7 @@ asked for is then needed only until its bucket is over, since Envoy never asks t
 The bucket is text, never read as time: its end is counted from the question on our own clock.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from xds.names import AskedName, parse_asked
@@ -50,13 +50,20 @@ class Promotions:
         """Promote what the workload knew before; returns those that are new."""
         return self._promote(authority.lower() for authority in authorities)
 
-    def reconnected(self, names: Iterable[str], versions: Mapping[str, str], now: float) -> Demand:
-        """A stream's first request. Names with a version were answered before and need nothing;
-        of the others those in the two newest buckets present are answered."""
+    def reconnected(
+        self, names: Iterable[str], versions: Mapping[str, str], done: Container[str], now: float
+    ) -> Demand:
+        """A stream's first request. Names with a version were answered and are still held; those
+        in ``done`` were answered and taken back. Of the rest, on which a request may hang, those in
+        the two newest buckets present are answered."""
         found = [asked for name in names if (asked := parse_asked(name)) is not None]
         proxy = [asked for asked in found if asked.capture == "a"]
         buckets = sorted({asked.bucket for asked in proxy})[-2:]
-        fresh = [asked for asked in proxy if str(asked) not in versions and asked.bucket in buckets]
+        fresh = [
+            asked
+            for asked in proxy
+            if str(asked) not in versions and str(asked) not in done and asked.bucket in buckets
+        ]
         for asked in proxy:
             if str(asked) in versions:
                 self._asked[str(asked)] = (asked, now + self._bucket + MARGIN)
@@ -83,6 +90,10 @@ class Promotions:
         for name in done:
             del self._asked[name]
         return done
+
+    def contacting(self) -> frozenset[str]:
+        """Authorities whose asked-for names stand, so that requests may still take the loop."""
+        return frozenset(asked.target.lower() for asked, _ in self._asked.values())
 
     def next_end(self) -> float | None:
         """When the next bucket ends."""

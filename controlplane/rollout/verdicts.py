@@ -11,12 +11,12 @@ from typing import Any
 
 from controlplane.api.problem import ObjectRef, Problem, Reason
 from controlplane.graph import AnyNode, Graph
+from controlplane.rollout.blame import behind, objects
 from controlplane.rollout.joined import Fragment, fragment
 from controlplane.rollout.member import Member
 from controlplane.rollout.quarantine import Choice, Part, Quarantine, Rejection
 from controlplane.world.log import Forgotten
-from controlplane.world.rows import Key
-from controlplane.world.tables import Cell, Table
+from controlplane.world.tables import Cell
 from xds import types
 from xds.wire.resource import Resource
 
@@ -205,17 +205,7 @@ class Verdicts:
                 cells = self._graph.suspects(node, since)
             except Forgotten:
                 cells = ()
-        found = _objects(cells)
-        return found or self._objects_behind(node)
-
-    def _objects_behind(self, node: AnyNode) -> tuple[ObjectRef, ...]:
-        present = [
-            cell
-            for cell in self._graph.provenance(node)
-            if isinstance(cell.source, Table)
-            and self._graph.world.get(cell.source, cell.key) is not None
-        ]
-        return _objects(present)
+        return objects(cells) or behind(self._graph, (node,))
 
 
 def _version(node: AnyNode) -> str | None:
@@ -224,13 +214,3 @@ def _version(node: AnyNode) -> str | None:
     if isinstance(value, bytes):
         return fragment(value).version
     return value.version if isinstance(value, Resource) else None
-
-
-def _objects(cells: Iterable[Cell]) -> tuple[ObjectRef, ...]:
-    return tuple(
-        sorted(
-            ObjectRef(cell.source.name, cell.key.namespace, cell.key.name)
-            for cell in cells
-            if isinstance(cell.source, Table) and isinstance(cell.key, Key)
-        )
-    )

@@ -63,6 +63,9 @@ XDS_CLOSED: Final = Metric("plait.xds.closed", "1", "Streams ended, by gRPC stat
 XDS_DENIED: Final = Metric("plait.xds.denied", "1", "Streams refused, by gRPC status")
 XDS_RESPONSES: Final = Metric("plait.xds.responses", "1", "Responses sent, by type")
 XDS_RESOURCES: Final = Metric("plait.xds.resources", "1", "Resources sent, by type")
+XDS_RESOURCE_BYTES: Final = Metric(
+    "plait.xds.resource_bytes", "By", "Bytes of the resources in them, where they enter gRPC"
+)
 XDS_REMOVED: Final = Metric("plait.xds.removed", "1", "Names removed, by type")
 XDS_SENT: Final = Metric("plait.xds.sent", "By", "Response bytes handed to gRPC")
 XDS_RECEIVED: Final = Metric("plait.xds.received", "By", "Request bytes")

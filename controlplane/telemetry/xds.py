@@ -6,6 +6,7 @@ from functools import partial
 
 from controlplane.telemetry import metrics as declared
 from controlplane.telemetry.metrics import Metrics
+from xds.serve.delta import Batch
 from xds.serve.lanes import Lane
 from xds.types import SHORT
 
@@ -24,6 +25,7 @@ class XdsMetrics:
         self._closed: Counter[str] = Counter()
         self._responses: Counter[str] = Counter()
         self._resources: Counter[str] = Counter()
+        self._content: Counter[str] = Counter()
         self._removed: Counter[str] = Counter()
         self._sent: Counter[str] = Counter()
         self._acks: Counter[str] = Counter()
@@ -38,6 +40,7 @@ class XdsMetrics:
         for metric, counts in (
             (declared.XDS_RESPONSES, self._responses),
             (declared.XDS_RESOURCES, self._resources),
+            (declared.XDS_RESOURCE_BYTES, self._content),
             (declared.XDS_REMOVED, self._removed),
             (declared.XDS_SENT, self._sent),
             (declared.XDS_ACKS, self._acks),
@@ -62,12 +65,14 @@ class XdsMetrics:
     def received(self, size: int) -> None:
         self._received += size
 
-    def pushed(self, type_url: str, lane: Lane, resources: int, removed: int, size: int) -> None:
+    def pushed(self, batch: Batch, lane: Lane, size: int) -> None:
+        type_url = batch.type_url
         self._responses[type_url] += 1
-        self._resources[type_url] += resources
+        self._resources[type_url] += len(batch.items)
+        self._content[type_url] += batch.content
         self._sent[type_url] += size
-        if removed:
-            self._removed[type_url] += removed
+        if batch.removed:
+            self._removed[type_url] += len(batch.removed)
 
     def acked(self, type_url: str, lane: Lane, resources: int, seconds: float) -> None:
         self._acks[type_url] += 1

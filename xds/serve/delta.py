@@ -34,7 +34,7 @@ def acknowledgement(data: bytes) -> tuple[bytes, str] | None:
 class Batch:
     """The content of one response: what it sets, what it removes and its bytes, nonce excepted."""
 
-    __slots__ = ("body", "items", "removed", "resources", "type_url")
+    __slots__ = ("body", "content", "items", "removed", "resources", "type_url")
 
     def __init__(
         self,
@@ -48,6 +48,8 @@ class Batch:
         self.removed = removed
         self.items = items
         """(name, version) of each resource, in order."""
+        self.content = sum([len(resource.entry) for resource in resources])
+        """Bytes of the body that are resources."""
         self.body = join(type_url, (resource.entry for resource in resources), removed)
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from xds.serve.delta import Batch
 from xds.serve.lanes import Lane
 
 
@@ -20,9 +21,9 @@ class Observer(Protocol):
     def received(self, size: int) -> None:
         """A request of ``size`` bytes arrived."""
 
-    def pushed(self, type_url: str, lane: Lane, resources: int, removed: int, size: int) -> None:
-        """A response of ``size`` bytes was handed to the transport; ``resources`` and ``removed``
-        count what it sets and removes."""
+    def pushed(self, batch: Batch, lane: Lane, size: int) -> None:
+        """A response of ``size`` bytes was handed to the transport. ``batch`` says what it sets and
+        removes, and how many of the bytes are resources."""
 
     def acked(self, type_url: str, lane: Lane, resources: int, seconds: float) -> None:
         """A response was accepted ``seconds`` after it was cut."""
@@ -41,9 +42,7 @@ class Unobserved:
     def closed(self, code: str, detail: str) -> None: ...
     def denied(self, code: str, detail: str) -> None: ...
     def received(self, size: int) -> None: ...
-    def pushed(
-        self, type_url: str, lane: Lane, resources: int, removed: int, size: int
-    ) -> None: ...
+    def pushed(self, batch: Batch, lane: Lane, size: int) -> None: ...
     def acked(self, type_url: str, lane: Lane, resources: int, seconds: float) -> None: ...
     def nacked(self, type_url: str, resources: int, message: str) -> None: ...
     def turned_away(self, type_url: str, names: int) -> None: ...

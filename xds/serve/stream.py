@@ -103,7 +103,7 @@ class Stream:
             self._writing = True
             await write(data)
             self._writing = False
-            pushed(batch.type_url, lane, len(batch.items), len(batch.removed), len(data))
+            pushed(batch, lane, len(data))
 
     async def _read(self) -> None:
         session = self.session

@@ -97,7 +97,36 @@ def test_after_a_restart_exactly_what_changed_meanwhile_is_sent(tmp_path: Path, 
     web.ask("reviews")
     restarted = Mesh(tmp_path, BASE, service("reviews", "7"), ROUTE.format(word="new"))
     again = restarted.connect("web", held=web)
+    # The asked-for name still stands: both tables hold the virtual host.
     assert {name for _, names in again.batches for name in names} == {"px", "pxfc"}
+
+
+def test_after_first_contact_is_over_a_change_is_one_table_and_a_restart_sends_nothing(
+    tmp_path: Path, mesh: Mesh
+) -> None:
+    web = mesh.connect("web")
+    web.ask("reviews")
+    web.ask("ratings", "2")
+    mesh.edge.tick(mesh.clock.monotonic() + 66)
+    web.drain()
+    assert b"reviews.shop" not in web.bodies[types.ROUTE, "pxfc"]
+    assert b"reviews.shop" in web.bodies[types.ROUTE, "px"]
+    manifests = (BASE, service("reviews", "7"), service("ratings", "8"))
+    assert Mesh(tmp_path, *manifests).connect("web", held=web).batches == []
+    again = Mesh(tmp_path, *manifests, ROUTE.format(word="new")).connect("web", held=web)
+    assert {name for _, names in again.batches for name in names} == {"px"}
+
+
+def test_a_question_asked_while_nobody_answered_is_answered_at_the_reconnect(
+    tmp_path: Path, mesh: Mesh
+) -> None:
+    web = mesh.connect("web")
+    web.ask("reviews")
+    web.asked.add("a|ratings|2")
+    restarted = Mesh(tmp_path, BASE, service("reviews", "7"), service("ratings", "8"))
+    again = restarted.connect("web", held=web)
+    assert "a|ratings|2" in again.held[types.CLUSTER]
+    assert "h|shop|ratings|80" in again.held[types.CLUSTER]
 
 
 def test_an_asked_for_name_is_taken_back_after_its_bucket(mesh: Mesh) -> None:

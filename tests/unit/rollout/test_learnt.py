@@ -1,9 +1,11 @@
 """Learnt sets: kept across a kill, aged out after a week, never in the way of traffic."""
 
+import asyncio
 from pathlib import Path
 
 from controlplane.durable import StateError
-from controlplane.rollout.learnt import KEEP_SECONDS, Learnt, Owner, Reference
+from controlplane.rollout.learnt import KEEP_SECONDS, Learnt
+from controlplane.rollout.learnt_lines import Owner, Reference
 
 WEB = Owner("shop", "web")
 REVIEWS = Reference("shop", "reviews", 80)
@@ -45,7 +47,7 @@ def test_a_torn_line_loses_nothing_else(tmp_path: Path) -> None:
     assert again.of(WEB) == (LEDGER, REVIEWS)
 
 
-def test_what_no_stream_held_for_a_week_is_dropped(tmp_path: Path) -> None:
+async def test_what_no_stream_held_for_a_week_is_dropped(tmp_path: Path) -> None:
     clock = Time()
     learnt, _ = opened(tmp_path, clock)
     learnt.learn(WEB, REVIEWS)
@@ -53,12 +55,12 @@ def test_what_no_stream_held_for_a_week_is_dropped(tmp_path: Path) -> None:
     clock.now += KEEP_SECONDS - 1
     learnt.held(WEB, [REVIEWS])
     clock.now += 2
-    learnt.compact()
+    await learnt.compact()
     again, _ = opened(tmp_path, clock)
     assert again.of(WEB) == (REVIEWS,)
 
 
-def test_a_refusing_disk_is_reported_and_the_entry_kept_in_memory(tmp_path: Path) -> None:
+async def test_a_refusing_disk_is_reported_and_the_entry_kept_in_memory(tmp_path: Path) -> None:
     clock = Time()
     (tmp_path / "shop").write_text("a file where the directory belongs")
     learnt, errors = opened(tmp_path, clock)
@@ -66,7 +68,7 @@ def test_a_refusing_disk_is_reported_and_the_entry_kept_in_memory(tmp_path: Path
     assert len(errors) == 1
     assert learnt.of(WEB) == (REVIEWS,)
     (tmp_path / "shop").unlink()
-    learnt.compact()
+    await learnt.compact()
     again, _ = opened(tmp_path, clock)
     assert again.of(WEB) == (REVIEWS,)
 
@@ -75,3 +77,31 @@ def test_a_name_that_is_no_dns_name_never_becomes_a_path(tmp_path: Path) -> None
     learnt, _ = opened(tmp_path, Time())
     learnt.learn(Owner("shop", "../../escape"), REVIEWS)
     assert list(tmp_path.rglob("*")) == []
+
+
+async def test_names_that_are_done_with_are_remembered_per_pod_in_the_two_newest_buckets(
+    tmp_path: Path,
+) -> None:
+    clock = Time()
+    learnt, _ = opened(tmp_path, clock)
+    learnt.finish(WEB, "web-1", ["a|reviews|1", "a|reviews|2"])
+    learnt.finish(WEB, "web-1", ["a|ratings|3"])
+    learnt.finish(WEB, "web-2", ["a|reviews|1"])
+    for _ in range(2):
+        again, _errors = opened(tmp_path, clock)
+        assert again.done(WEB, "web-1") == {"a|reviews|2", "a|ratings|3"}
+        assert again.done(WEB, "web-2") == {"a|reviews|1"}
+        await again.compact()
+
+
+async def test_what_is_learnt_while_the_file_is_replaced_is_in_the_new_one(tmp_path: Path) -> None:
+    clock = Time()
+    learnt, _ = opened(tmp_path, clock)
+    learnt.learn(WEB, REVIEWS)
+    again, _errors = opened(tmp_path, clock)
+    writing = asyncio.ensure_future(again.compact())
+    await asyncio.sleep(0)
+    again.learn(WEB, LEDGER)
+    await writing
+    last, _errors = opened(tmp_path, clock)
+    assert last.of(WEB) == (LEDGER, REVIEWS)

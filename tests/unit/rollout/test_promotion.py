@@ -33,12 +33,15 @@ def test_other_names_are_no_question() -> None:
     assert demand.answer == ()
 
 
-def test_on_reconnect_only_the_two_newest_buckets_without_a_version_are_answered() -> None:
+def test_on_reconnect_only_what_may_hang_in_the_two_newest_buckets_is_answered() -> None:
     promotions = Promotions(60.0)
     demand = promotions.reconnected(
-        ["a|one|1", "a|two|2", "a|three|3", "a|held|1"], {"a|held|1": "v"}, 0.0
+        ["a|one|1", "a|two|2", "a|three|3", "a|done|3", "a|held|1"],
+        {"a|held|1": "v"},
+        {"a|done|3"},
+        0.0,
     )
-    assert set(demand.promote) == {"one", "two", "three", "held"}
+    assert set(demand.promote) == {"one", "two", "three", "done", "held"}
     assert names(demand.answer) == ["a|two|2", "a|three|3"]
 
 

@@ -23,7 +23,9 @@ from controlplane.world.rows import Key, Namespace
 from controlplane.world.schema import NAMESPACES
 from controlplane.world.transaction import Put
 from xds import types
+from xds.serve.delta import ResponseCache
 from xds.serve.lanes import Lane
+from xds.wire.resource import make
 
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ3ZWIifQ.c2lnbmF0dXJl"
 KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIA\n-----END EC PRIVATE KEY-----"
@@ -54,8 +56,12 @@ def test_streams_are_counted_by_type() -> None:
     counted.closed("UNAVAILABLE", "token expired")
     counted.denied("UNAUTHENTICATED", "no token")
     counted.received(100)
-    counted.pushed(types.CLUSTER, Lane.CONFIG, 3, 1, 500)
-    counted.pushed(types.CLUSTER, Lane.DEMAND, 1, 0, 50)
+    made = [make(types.CLUSTER, name, b"12345") for name in ("one", "two", "three", "four")]
+    batches = ResponseCache()
+    several = batches.batch(types.CLUSTER, tuple(made[:3]), ("gone",))
+    single = batches.batch(types.CLUSTER, (made[3],))
+    counted.pushed(several, Lane.CONFIG, 500)
+    counted.pushed(single, Lane.DEMAND, 50)
     counted.acked(types.CLUSTER, Lane.CONFIG, 3, 0.004)
     counted.acked(types.CLUSTER, Lane.CONFIG, 3, 99.0)
     counted.nacked(types.ROUTE, 1, "duplicate domain")
