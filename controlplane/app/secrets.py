@@ -1,8 +1,12 @@
 """The secrets of each stream: its own leaf, and the roots of its trust domain, nothing else.
 
 Leaves are the one resource whose bytes are made for one stream. A leaf that the client reports and
-that is still good stays where it is; its version alone says when it is due.
+that is still good stays where it is; its version alone says when it is due. Leaves that the time of
+day calls invalid, after somebody set the clock, are looked for every few seconds and renewed.
 """
+
+from collections import deque
+from typing import Final
 
 from controlplane.identity.leaves import Leaves
 from controlplane.identity.slots import Keep, LeafVersion
@@ -13,12 +17,19 @@ from xds.ir.secret import LeafSecret
 from xds.names import IDENTITY_SECRET, roots_secret
 from xds.wire.resource import Resource
 
+LOOK: Final = 5.0
+"""Seconds between looks for leaves that the time of day calls invalid."""
+BATCH: Final = 50
+"""Invalid leaves renewed a tick: about 10 ms, because all of them turn invalid at once."""
+
 
 class Secrets:
     """Hands out what `Leaves` issues. Implements `controlplane.rollout.keeper.SecretKeeper`."""
 
     def __init__(self, leaves: Leaves) -> None:
         self._leaves = leaves
+        self._looked: float | None = None
+        self._invalid: deque[tuple[Member, LeafVersion | None]] = deque()
 
     def subscribed(self, member: Member, names: tuple[str, ...]) -> None:
         """Wish the secrets among ``names`` that this stream may have; the rest stays absent."""
@@ -54,12 +65,18 @@ class Secrets:
         return tuple(each for each in due if isinstance(each, Member))
 
     def tick(self, now: float) -> None:
-        """Renew what is due at monotonic ``now``."""
-        for member in self._leaves.due(now):
-            assert isinstance(member, Member)
-            answer = self._leaves.renew(member)
-            if isinstance(answer, LeafSecret):
-                self._send(member, answer)
+        """Renew what is due at monotonic ``now``, and some of what the clock calls invalid."""
+        for stream in self._leaves.due(now):
+            assert isinstance(stream, Member)
+            self._renew(stream)
+        if self._looked is None or now - self._looked >= LOOK:
+            self._looked = now
+            found = (each for each in self._leaves.invalid() if isinstance(each, Member))
+            self._invalid = deque((member, self.version(member)) for member in found)
+        for _ in range(min(BATCH, len(self._invalid))):
+            member, version = self._invalid.popleft()
+            if version is not None and self.version(member) == version:
+                self._renew(member)  # else it has ended, or got another one meanwhile
 
     def version(self, member: Member) -> LeafVersion | None:
         """The leaf that the stream was given or keeps."""
@@ -73,6 +90,11 @@ class Secrets:
 
     def forget(self, member: Member) -> None:
         self._leaves.forget(member)
+
+    def _renew(self, member: Member) -> None:
+        answer = self._leaves.renew(member)
+        if isinstance(answer, LeafSecret):
+            self._send(member, answer)
 
     def _send(self, member: Member, secret: LeafSecret) -> None:
         member.session.want(types.SECRET, secret.name, leaf(secret))

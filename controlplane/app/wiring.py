@@ -18,6 +18,7 @@ import grpc
 
 from controlplane.app.admin import AdminServer
 from controlplane.app.http import HttpServer
+from controlplane.app.issuance import IssuanceAlarm
 from controlplane.app.live import Live
 from controlplane.app.live_parts import LiveParts
 from controlplane.app.pipeline import Pipeline
@@ -150,7 +151,10 @@ async def _serve(settings: Settings, traces: Traces) -> None:
             clock,
         )
     )
-    await _run(settings, metrics, graph, pipeline, source, service, live)
+    alarm = IssuanceAlarm(
+        metrics, leaves, lambda: sum(map(len, edge.members.values())), clock.monotonic
+    )
+    await _run(settings, metrics, graph, pipeline, source, service, live, alarm)
 
 
 def _source(settings: Settings) -> FilesSource:
@@ -192,6 +196,7 @@ async def _run(
     source: FilesSource,
     service: Service,
     live: Live,
+    alarm: IssuanceAlarm,
 ) -> None:
     stop = asyncio.Event()
     stop_on_signal(asyncio.get_running_loop(), stop)
@@ -200,7 +205,7 @@ async def _run(
     admin = AdminServer(settings.state, live)
     await admin.start()
     lag = LoopLag(metrics)
-    parts: list[Part] = [admin, lag]
+    parts: list[Part] = [admin, lag, alarm]
     if settings.metrics is not None:
         http = HttpServer(settings.metrics, live.ready, metrics.exposition)
         await http.start()

@@ -1,9 +1,23 @@
 """How many events fell into the last minute, for an alarm: bounded memory, time as an argument."""
 
+from datetime import timedelta
 from typing import Final
 
 WINDOW: Final = 60
 """Seconds."""
+FLOOR: Final = 60
+"""Issues a minute that never are an alarm: a small mesh may restart as often as it likes."""
+EACH: Final = 2
+"""Issues a minute and sidecar beside renewals: all of them may start anew in the same minute, and
+be rotated by hand."""
+EARLIEST: Final = 0.4
+"""The part of a leaf's lifetime after which it is renewed at the earliest: half, less jitter."""
+
+
+def usual(connected: int, lifetime: timedelta) -> int:
+    """The most issues a minute that ``connected`` sidecars explain; more is an alarm."""
+    renewals = WINDOW / (EARLIEST * lifetime.total_seconds())
+    return FLOOR + round(connected * (EACH + renewals))
 
 
 class Rate:

@@ -80,6 +80,10 @@ XDS_ACK_LATENCY: Final = Metric("plait.xds.ack", "s", "Time from a response to i
 CERTIFICATES: Final = Metric(
     "plait.identity.leaves", "1", "Workload certificates at connected sidecars"
 )
+ISSUED: Final = Metric("plait.identity.issued", "1", "Workload certificates issued")
+ISSUANCE: Final = Metric(
+    "plait.identity.issuance", "1", "Workload certificates issued in the last minute"
+)
 
 # The process.
 LOOP_LAG: Final = Metric(
