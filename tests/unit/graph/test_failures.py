@@ -153,23 +153,54 @@ def test_a_cycle_is_mended_at_any_of_its_members(mended: str) -> None:
     assert {change.node.args[0]: change.new for change in graph.settle()} == dict.fromkeys("abc", 0)
 
 
-@pytest.mark.parametrize("first", ["x", "y", "w"])
-def test_the_outcome_of_a_cycle_does_not_depend_on_where_the_pull_began(first: str) -> None:
-    """From x, the loop x -> p -> w -> x is found first; y -> z -> w joins it later."""
+LATE_JOINER = {
+    "x": (Step("try", "p"), Step("try", "y")),
+    "p": (Step("call", "w"),),
+    "w": (Step("call", "x"),),
+    "y": (Step("call", "z"),),
+    "z": (Step("try", "w"),),
+}
+"""From x, the loop x -> p -> w -> x is found first; y -> z -> w joins it later."""
+GROWING = {
+    "x": (Step("try", "p"), Step("try", "y"), Step("try", "z")),
+    "p": (Step("try", "w"), Step("try", "x")),
+    "w": (Step("call", "p"),),
+    "y": (Step("try", "w"),),
+    "z": (Step("try", "w"),),
+}
+"""From x, the loop w -> p -> w is finished before p is found to reach x; y and z join through w."""
+
+
+@pytest.mark.parametrize("first", "xpwyz")
+@pytest.mark.parametrize("shape", [LATE_JOINER, GROWING], ids=["late joiner", "growing"])
+def test_the_outcome_of_a_cycle_does_not_depend_on_where_the_pull_began(
+    shape: dict[str, tuple[Step, ...]], first: str
+) -> None:
+    graph = Graph()
+    graph.apply([Put(PROGRAMS, key, program) for key, program in shape.items()])
+    for key in (first, *shape):
+        with pytest.raises(Failed, match="Cycle"):
+            graph.read(node, key)
+    assert graph.metrics().cyclic == 5
+
+
+def test_a_cycle_whose_members_read_on_is_run_again_as_a_cycle(runs: list[str]) -> None:
+    """Verifying a member would lead round the loop; it runs at once instead."""
     graph = Graph()
     graph.apply(
         [
-            Put(PROGRAMS, "x", (Step("try", "p"), Step("try", "y"))),
-            Put(PROGRAMS, "p", (Step("call", "w"),)),
-            Put(PROGRAMS, "w", (Step("call", "x"),)),
-            Put(PROGRAMS, "y", (Step("call", "z"),)),
-            Put(PROGRAMS, "z", (Step("try", "w"),)),
+            Put(PROGRAMS, "a", (Step("try", "b"), Step("data", "u"))),
+            Put(PROGRAMS, "b", (Step("call", "a"),)),
         ]
     )
-    for key in (first, *"xpwyz"):
-        with pytest.raises(Failed):
-            graph.read(node, key)
-    assert graph.metrics().cyclic == 5
+    roots = [graph.subscribe("s", node, key) for key in "ab"]
+    graph.settle()
+    for number in range(3):
+        before = graph.metrics().runs
+        graph.apply([Put(DATA, "u", number)])
+        graph.settle()
+        assert graph.metrics().runs == before + 2
+        assert all(graph.failed[root].cyclic for root in roots)
 
 
 def chain(length: int) -> list[Put[str, tuple[Step, ...]]]:
