@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	&& { echo $$p; break; }; done)
 VENV := .venv
 PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMP := $(VENV)/.installed
 SOURCES := xds controlplane sidecar tests examples
 JOBS ?= 2
@@ -19,10 +20,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(or $(PYTHON),python3) examples/preflight.py
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (once; about a minute)"
-	@$(PY) -m pip install --quiet --disable-pip-version-check --upgrade -c constraints.txt pip setuptools
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		--no-build-isolation -e . $$($(PY) -c "import tomllib; \
-		print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['dev'])")
+	@$(PIP) --upgrade pip hatchling editables
+	@$(PIP) --no-build-isolation --group dev -e .
 	@touch $@
 
 install: $(STAMP) ## create .venv with everything, from constraints.txt
