@@ -54,6 +54,10 @@ class History:
         if self.graph.revision == len(self.worlds):
             self.worlds.append(copy(self.graph.world))
 
+    def change(self, edits: Transaction) -> None:
+        self.apply(edits)
+        self.settle(None)
+
     def subscribe(self, argument: tuple[str, str]) -> None:
         stream, key = argument
         if argument in self.subscribed:

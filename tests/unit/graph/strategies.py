@@ -75,19 +75,31 @@ def starts(cycles: bool) -> st.SearchStrategy[list[Edit]]:
 
 
 def actions(cycles: bool) -> st.SearchStrategy[list[tuple[str, object]]]:
-    """A history: (kind, argument) pairs; the test interprets them."""
+    """A history: (kind, argument) pairs; the test interprets them. Most begin with every node
+    subscribed and settled, and most changes are settled at once, or little could go stale."""
     stream_and_node = st.tuples(st.sampled_from(STREAMS), st.sampled_from(NODES))
-    action = st.one_of(
-        st.tuples(st.just("apply"), transactions(cycles)),
-        st.tuples(st.just("apply"), transactions(cycles)),
-        st.tuples(st.just("plan"), transactions(cycles)),
-        st.tuples(st.just("subscribe"), stream_and_node),
-        st.tuples(st.just("subscribe"), stream_and_node),
-        st.tuples(st.just("unsubscribe"), stream_and_node),
-        st.tuples(st.just("settle"), st.sampled_from((None, None, 1, 2))),
-        st.tuples(st.just("only"), st.sampled_from(NODES)),
-        st.tuples(st.just("read"), st.sampled_from(NODES)),
-        st.tuples(st.just("collect"), st.sampled_from((0, 0, 1, 3))),
+    kinds: dict[str, tuple[int, st.SearchStrategy[object]]] = {
+        "change": (4, transactions(cycles)),
+        "apply": (1, transactions(cycles)),
+        "plan": (1, transactions(cycles)),
+        "subscribe": (2, stream_and_node),
+        "unsubscribe": (2, stream_and_node),
+        "settle": (1, st.sampled_from((None, 1, 2))),
+        "only": (1, st.sampled_from(NODES)),
+        "read": (1, st.sampled_from(NODES)),
+        "collect": (1, st.sampled_from((0, 0, 1, 3))),
+    }
+    weighted = [kind for kind, (weight, _) in kinds.items() for _ in range(weight)]
+    action = st.sampled_from(weighted).flatmap(
+        lambda kind: st.tuples(st.just(kind), kinds[kind][1])
     )
-    start = starts(cycles).map(lambda edits: [("apply", edits)])
-    return st.builds(lambda first, rest: first + rest, start, st.lists(action, max_size=14))
+    start = starts(cycles).map(lambda edits: ("apply", edits))
+    prefix = st.sampled_from(([], *[ALL_SETTLED] * 3))
+    rest = st.lists(action, max_size=10)
+    return st.builds(lambda first, then, rest: [first, *then, *rest], start, prefix, rest)
+
+
+ALL_SETTLED: list[tuple[str, object]] = [
+    *(("subscribe", (STREAMS[0], key)) for key in NODES),
+    ("settle", None),
+]

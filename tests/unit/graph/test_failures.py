@@ -184,6 +184,37 @@ def test_the_outcome_of_a_cycle_does_not_depend_on_where_the_pull_began(
     assert graph.metrics().cyclic == 5
 
 
+def test_a_node_joins_a_cycle_that_failed_before_though_its_reads_fail_as_they_did() -> None:
+    """w failed alone, and z, which catches, did without; now w reads x, which reads them."""
+    graph = Graph()
+    programs = {
+        "x": (Step("data", "u"), Step("call", "y")),
+        "y": (Step("call", "z"),),
+        "z": (Step("try", "w"),),
+        "w": (Step("call", "w"),),
+    }
+    graph.apply([Put(PROGRAMS, key, program) for key, program in programs.items()])
+    roots = {key: graph.subscribe("s", node, key) for key in "wzyx"}
+    graph.settle()
+    assert set(graph.failed) == {roots["w"]}
+    graph.apply([Put(PROGRAMS, "w", (Step("call", "x"),)), Put(DATA, "u", 1)])
+    graph.settle()
+    assert set(graph.failed) == set(roots.values())
+
+
+def test_a_verified_node_joins_a_cycle_that_a_change_closes() -> None:
+    graph = Graph()
+    graph.apply([Put(PROGRAMS, "n", (Step("call", "x"),))])
+    for first in "nx":
+        roots = {key: graph.subscribe("s", node, key) for key in "nx"}
+        graph.apply([Put(PROGRAMS, "x", (Step("data", "u"),))])
+        graph.settle()
+        graph.apply([Put(PROGRAMS, "x", (Step("call", "n"),))])
+        graph.settle(only=[roots[first]])
+        graph.settle()
+        assert set(graph.failed) == set(roots.values())
+
+
 def test_a_cycle_whose_members_read_on_is_run_again_as_a_cycle(runs: list[str]) -> None:
     """Verifying a member would lead round the loop; it runs at once instead."""
     graph = Graph()

@@ -197,6 +197,19 @@ def test_results_are_collected_with_what_they_alone_held() -> None:
     assert (metrics.nodes, metrics.leaves, metrics.idle) == (0, 0, 0)
 
 
+def test_what_is_subscribed_outlives_its_readers() -> None:
+    graph = Graph()
+    graph.apply([Put(SERVICES, WEB, Service(80))])
+    inner = graph.subscribe("a", service_port, WEB)
+    outer = graph.subscribe("a", cluster, WEB)
+    graph.settle()
+    graph.unsubscribe("a", outer)
+    graph.collect(keep=0)
+    assert graph.node(service_port, WEB) is inner
+    graph.apply([Put(SERVICES, WEB, Service(81))])
+    assert [(change.node, change.new) for change in graph.settle()] == [(inner, 81)]
+
+
 def test_an_idle_result_is_reused_and_no_longer_idle(runs: list[str]) -> None:
     graph = Graph()
     graph.read(cluster, WEB)

@@ -18,14 +18,14 @@ def play(history: list[tuple[str, Any]]) -> None:
 
 
 @seed(3)
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=300, deadline=None, database=None)
 @given(actions(cycles=False))
 def test_histories_without_cycles(history: list[tuple[str, Any]]) -> None:
     play(history)
 
 
 @seed(4)
-@settings(max_examples=250, deadline=None, database=None)
+@settings(max_examples=500, deadline=None, database=None)
 @given(actions(cycles=True))
 def test_histories_with_cycles(history: list[tuple[str, Any]]) -> None:
     play(history)

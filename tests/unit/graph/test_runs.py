@@ -32,6 +32,10 @@ class Counted:
 
     plan = apply
 
+    def change(self, edits: Any) -> None:
+        self.apply(edits)
+        self.settle(None)
+
     def subscribe(self, argument: tuple[str, str]) -> None:
         self.graph.subscribe(argument[0], node, argument[1])
 
@@ -78,7 +82,7 @@ class Counted:
 
 
 @seed(5)
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=250, deadline=None, database=None)
 @given(actions(cycles=False))
 def test_the_runs_are_those_of_the_model(history: list[tuple[str, Any]]) -> None:
     counted = Counted()
