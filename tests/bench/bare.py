@@ -27,11 +27,15 @@ class Bare:
         self.response = with_nonce(join(ENDPOINT, [entry]), "1")
         self.signal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.streams = 0
+        self.ready = 0
         self.acks = 0
 
     async def serve(self, _: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
         self.streams += 1
         await context.read()
+        await context.write(self.response)
+        await context.read()
+        self.ready += 1
         while True:
             await self.signal
             await context.write(self.response)
@@ -41,7 +45,9 @@ class Bare:
             if self.acks == self.streams:
                 say(acked=True)
 
-    def push(self) -> None:
+    async def push(self) -> None:
+        while self.ready < self.streams:
+            await asyncio.sleep(0.001)
         self.acks = 0
         signal, self.signal = self.signal, asyncio.get_running_loop().create_future()
         signal.set_result(None)
@@ -61,7 +67,7 @@ async def main() -> None:
     lines = await messages()
     while line := await lines.readline():
         if json.loads(line)["do"] == "change":
-            bare.push()
+            await bare.push()
     await server.stop(0)
 
 

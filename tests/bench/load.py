@@ -36,7 +36,8 @@ class Sidecar:
 
     async def open(self, port: int) -> None:
         """Connect and subscribe with the versions held. ``rested`` is set when a name that does
-        not exist was answered: the server answers in order, so nothing else is on its way."""
+        not exist was answered: the server answers in order, so nothing else is on its way. (Of a
+        server that speaks no xDS: when it has answered at all.)"""
         self.close()
         self.rested: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._channel = grpc.aio.secure_channel(
@@ -71,13 +72,15 @@ class Sidecar:
         while (data := await read()) is not grpc.aio.EOF:
             end = _HEAD + data[1]
             kind = data[_HEAD:end]
-            if self._fleet.learning:
-                self._learn(data)
             ack = self._acks.get(kind)
             if ack is None:
                 ack = self._acks[kind] = text(2, kind)
             await write(ack + text(6, nonce_of(data)))
             self._fleet.answered()
+            if self._fleet.learning:
+                self._learn(data)
+            elif not self.rested.done():
+                self.rested.set_result(None)
         say(error=f"{self._node}: {await self._call.code()} {await self._call.details()}")
 
     def _learn(self, data: bytes) -> None:
@@ -110,8 +113,7 @@ class Fleet:
     async def open(self, port: int) -> None:
         for start in range(0, len(self.sidecars), 50):
             await asyncio.gather(*(each.open(port) for each in self.sidecars[start : start + 50]))
-        if self.learning:
-            await asyncio.gather(*(each.rested for each in self.sidecars))
+        await asyncio.gather(*(each.rested for each in self.sidecars))
         for channel in self.closing:
             await channel.close()
         self.closing.clear()

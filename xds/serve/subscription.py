@@ -157,6 +157,9 @@ class Subscription:
         """Whether ``name`` is subscribed now; beyond the ceiling it is answered as absent."""
         if name in self.names:
             return True
+        wish = self.wishes.get(name)
+        if wish is not None:
+            name = wish.name  # one string for all streams
         if len(self.names) < limits.names and self.name_bytes + len(name) <= limits.name_bytes:
             self.names.add(name)
             self.name_bytes += len(name)
@@ -253,6 +256,13 @@ class Subscription:
         for name in [name for name in self.awaited if not self._undecided(name, clusters)]:
             self.awaited.discard(name)
             (self.leaving if name in self.sent else self.absent).add(name)
+        self._shrink()
+
+    def _shrink(self) -> None:
+        """Give back the room of what has emptied; a thousand streams start with full sets."""
+        for each in (self.awaited, self.forced, self.pending, self.absent, self.leaving):
+            if not each:
+                each.clear()
 
     def _undecided(self, name: str, clusters: bool) -> bool:
         return name in self.deferred or (clusters and name[:2] in ASKED)
@@ -277,6 +287,7 @@ class Subscription:
             self.leaving.discard(name)
             self.absent.discard(name)
         self.owed = False
+        self._shrink()
 
     def lone(self) -> Resource | None:
         """The one resource that waits, when it alone may leave at once; it counts as sent then."""
