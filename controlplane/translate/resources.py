@@ -23,7 +23,7 @@ from xds.build import clusters as build_clusters
 from xds.build import endpoints as build_endpoints
 from xds.build import listeners as build_listeners
 from xds.build import routes as build_routes
-from xds.ir.cluster import StaticCluster, Wire
+from xds.ir.cluster import StaticCluster, UpstreamTls, Wire
 from xds.names import ClusterKind
 from xds.wire.resource import Resource
 
@@ -79,8 +79,15 @@ def local_assignment(q: Reader) -> Resource:
 
 
 @query
-def black_hole(q: Reader) -> Resource:
-    return build_clusters.cluster(StaticCluster(names.BLACK_HOLE, "", 0, Wire.TCP))
+def black_hole(q: Reader, trust_domain: str) -> Resource:
+    """A cluster without endpoints, for what leads nowhere.
+
+    It names leaf and roots, so that every sidecar has both before it listens. A sidecar that got
+    them only with its first destination would still wait for them when the held request goes on,
+    and answer 503 (NC), because a cluster cannot be used before its secrets have come.
+    """
+    nobody = UpstreamTls(sni="", trust_domain=trust_domain, peers=())
+    return build_clusters.cluster(StaticCluster(names.BLACK_HOLE, "", 0, Wire.TCP, tls=nobody))
 
 
 @query
@@ -171,7 +178,7 @@ def fixed(q: Reader, pod: Key) -> tuple[Wanted, ...]:
     if found is None or found.capture is not Capture.PROXY or not found.address:
         return ()
     wanted = [
-        Wanted(types.CLUSTER, names.BLACK_HOLE, black_hole, ()),
+        Wanted(types.CLUSTER, names.BLACK_HOLE, black_hole, (found.scope.trust_domain,)),
         Wanted(types.ENDPOINT, names.LOCAL_CLUSTER, local_assignment, ()),
         Wanted(types.LISTENER, names.PROXY, proxy_listener, (pod,)),
         Wanted(types.LISTENER, names.PROXY_LOOP, loop_listener, (pod,)),

@@ -85,6 +85,7 @@ def _static(source: ir.StaticCluster) -> Cluster:
         connect_timeout=source.connection.connect_timeout,
         load_assignment=_fixed(source.name, source.address, source.port),
         circuit_breakers=breakers(source.breakers),
+        transport_socket=None if source.tls is None else tls.upstream(source.tls),
         typed_extension_protocol_options=upstream_options(source.wire, source.connection),
         upstream_connection_options=keepalive(source.connection),
     )

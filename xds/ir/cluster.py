@@ -115,6 +115,7 @@ class StaticCluster:
     wire: Wire
     connection: ConnectionSettings = field(default_factory=ConnectionSettings)
     breakers: CircuitBreakers = field(default_factory=CircuitBreakers)
+    tls: UpstreamTls | None = None
 
 
 @dataclass(frozen=True, slots=True)
