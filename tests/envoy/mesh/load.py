@@ -65,6 +65,16 @@ class Load:
             assert time.monotonic() < end, f"{self.good} of {goal}; {self.failures[:5]}"
             await asyncio.sleep(0.01)
 
+    async def until_apps(self, apps: set[str], count: int = 50, timeout: float = 60) -> None:
+        """Wait until ``count`` good replies in a row came from these applications and no other."""
+        end = time.monotonic() + timeout
+        while True:
+            self.apps.clear()
+            await self.more(count)
+            if set(self.apps) == apps:
+                return
+            assert time.monotonic() < end, f"still {self.apps}, meant {apps}"
+
     async def _run(self, *, fresh: bool) -> None:
         connection: Http1 | None = None
         while True:

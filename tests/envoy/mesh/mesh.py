@@ -187,6 +187,15 @@ class Mesh:
             await sidecar.ready()
         return sidecar
 
+    async def until_pod(self, name: str) -> None:
+        """Wait until the control plane has read a pod's manifest."""
+
+        async def known() -> bool:
+            found = (await self.plait.get("/v1/objects/Pod", name=name))["items"]
+            return any(each["object"]["name"] == name for each in found)
+
+        await until(f"aware of pod {name}", known)
+
     async def start_sidecars(self, **numbers: int) -> None:
         """Start several at once, and wait until all hold what is meant for them."""
         started = (self.sidecar(number, pod.replace("_", "-")) for pod, number in numbers.items())
