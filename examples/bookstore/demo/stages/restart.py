@@ -21,12 +21,10 @@ EMPTY = 512
 window updates and pings. About a hundred are usual."""
 
 RESOURCES = "plait_xds_resources_total"
-REMOVED = "plait_xds_removed_total"
+RESOURCE_BYTES = "plait_xds_resource_bytes_total"
+"""Bytes of resources, counted where they are handed to the transport."""
 SENT = "plait_xds_sent_bytes_total"
-"""Bytes of whole responses, as handed to the transport: resources and what wraps them."""
-NAME = 128
-"""Bytes that a response may have for each name that it takes back, with its wrapping. A sidecar
-that reconnects names what it once asked for and no longer holds; being told so is no resource."""
+"""Bytes of whole responses, there too: resources and what wraps them."""
 STREAMS = "plait_xds_streams"
 
 GOOD, CHANGED = "timeout: 5s", "timeout: 4s"
@@ -47,11 +45,11 @@ async def held(demo: Demo) -> Versions:
 
 
 def of_policy(demo: Demo) -> set[tuple[str, str, str]]:
-    """What is made from the ratings' RoutePolicy, by the shape of the mesh: both tables of routes
-    (of known destinations, and of first contact) of each sidecar that calls ratings. web does so
-    too, for the cost client."""
+    """What is made from the ratings' RoutePolicy, by the shape of the mesh: the table of known
+    destinations of each sidecar that calls ratings, long after first contact is over. web calls
+    it too, for the cost client."""
     callers = {caller for caller, callee in CALLS if callee == "ratings"} | {"web"}
-    return {(caller, "rds", table) for caller in callers for table in ("px", "pxfc")}
+    return {(caller, "rds", "px") for caller in callers}
 
 
 def total(samples: Samples, metric: str) -> int:
@@ -109,13 +107,12 @@ async def unchanged(demo: Demo) -> None:
         calls > 0 and failed == 0,
     )
     samples = await back(demo)
-    resources, size = total(samples, RESOURCES), total(samples, SENT)
-    removed = total(samples, REMOVED)
+    resources, size = total(samples, RESOURCES), total(samples, RESOURCE_BYTES)
     demo.claim(
         "no resource is sent again at reconnect",
-        f"{resources} resources{by_type(samples)}; {size} bytes in all handed to the transport,"
-        f" which take back {removed} names",
-        resources == 0 and size <= removed * NAME,
+        f"{resources} resources{by_type(samples)}, {size} bytes of resources handed to the"
+        f" transport; {total(samples, SENT)} bytes of responses in all",
+        resources == 0 and size == 0,
     )
     now = await _received(demo)
     most = max(now[name] - received[name] for name in now)
@@ -138,7 +135,7 @@ async def changed(demo: Demo) -> None:
     samples = await back(demo)
     after = await held(demo)
     differ = {key for key in before | after if before.get(key) != after.get(key)}
-    resources, size = total(samples, RESOURCES), total(samples, SENT)
+    resources, size = total(samples, RESOURCES), total(samples, RESOURCE_BYTES)
     expected = of_policy(demo)
     demo.claim(
         "control: exactly the changed object's resources are sent",
