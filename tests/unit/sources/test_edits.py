@@ -5,7 +5,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controlplane.sources.addresses import Addresses
@@ -36,17 +36,23 @@ BOTH = (
 """Two Services in one document; port 0 is invalid."""
 MIXED = st.lists(
     st.one_of(
+        st.builds(lambda one, two: BOTH % (one, two), st.integers(0, 1), st.integers(0, 1)),
+        st.builds(shift, NAMES, st.integers(0, 1)),
         DOCUMENTS,
-        st.builds(shift, NAMES, st.just(0)),
-        st.builds(lambda one, two: BOTH % (one, two), st.integers(0, 2), st.integers(0, 2)),
         st.just("kind: [\n"),
     ),
-    max_size=4,
+    min_size=1,
+    max_size=3,
 ).map("---\n".join)
 BAD = st.sampled_from(["kind: [", "", shift("a", 0), "just text\n"])
 EDITS = st.lists(st.tuples(PATHS, st.one_of(GOOD, BAD, st.none())), max_size=12)
 STEPS = st.lists(
-    st.one_of(st.just("restart"), st.tuples(PATHS, st.one_of(MIXED, BAD, st.none()))), max_size=14
+    st.one_of(
+        st.just("restart"),
+        st.tuples(st.just("1.yaml"), MIXED),
+        st.tuples(PATHS, st.one_of(MIXED, BAD, st.none())),
+    ),
+    max_size=14,
 )
 """Edits, and restarts between them."""
 
@@ -109,8 +115,9 @@ class Restarted:
         self.recorder.apply(step.transaction, step.problems)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(STEPS)
+@example([("1.yaml", BOTH % (1, 2)), ("1.yaml", BOTH % (0, 0)), "restart"])
 def test_restarts_change_nothing(steps: list[str | tuple[str, str | None]]) -> None:
     state, recorder, restarted = FilesState("default", Addresses()), Recorder(), Restarted()
     for step in steps:
