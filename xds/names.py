@@ -4,7 +4,9 @@ The separator is ``|``; there are no dots or slashes, so that Envoy's statistics
 Names of backends come from their Service, never from an address, because routes share backends.
 """
 
+import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final, Literal
 
 SEPARATOR: Final = "|"
@@ -16,6 +18,7 @@ OUTBOUND: Final = "outbound"
 LOOP: Final = "loop"
 DETECT: Final = "detect"
 IN: Final = "in"
+IN_HTTP2: Final = "in-h2"
 PROXY: Final = "proxy"
 PROXY_LOOP: Final = "ploop"
 FIRST_CONTACT_ROUTES: Final = "fc"
@@ -120,8 +123,52 @@ def routes(namespace: str, service: str, port: int) -> str:
 
 def promoted_listener(address: str, port: int) -> str:
     """Listener of a promoted destination: ``p|IP:port``; IPv6 as Envoy prints it, ``[..]:port``."""
-    host = f"[{address}]" if ":" in address else address
-    return f"p{SEPARATOR}{host}:{port}"
+    return f"p{SEPARATOR}{socket_address(address, port)}"
+
+
+def socket_address(address: str, port: int) -> str:
+    """``IP:port`` as Envoy prints it: ``[..]:port`` for IPv6."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def parse_socket(text: str) -> tuple[str, int] | None:
+    """(address, port) of ``IP:port``, the target of a name ``f|...``; ``None`` for anything else,
+    an address in another form than the usual one included."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    good = colon and re.fullmatch(r"[1-9][0-9]{0,4}", port) and int(port) < 65536
+    if not good or socket_address(str(address), int(port)) != text:
+        return None
+    return str(address), int(port)
+
+
+def detected(address: str, port: int) -> str:
+    """Cluster of a destination that turned out not to speak HTTP: ``d|IP:port``."""
+    return f"d{SEPARATOR}{socket_address(address, port)}"
+
+
+def service_pods(namespace: str, service: str, port: int, kind: Literal["h", "t"]) -> str:
+    """Cluster of the pods of a Service, each by its own address: ``o|ns|svc|port|h``."""
+    return SEPARATOR.join(("o", namespace, service, str(port), kind))
+
+
+def account_pods(namespace: str, account: str, kind: Literal["h", "t"]) -> str:
+    """Cluster of the pods of a service account, each by its own address: ``o|ns|account|h``.
+
+    Accounts may have dots, which would break statistics tags; ``_`` they cannot have.
+    """
+    return SEPARATOR.join(("o", namespace, account.replace(".", "_"), kind))
+
+
+def plain_routes(namespace: str, service: str, port: int) -> str:
+    """Route configuration of a Service port for pods without a sidecar, each by its own address:
+    ``r|ns|svc|port|plain``."""
+    return SEPARATOR.join((routes(namespace, service, port), "plain"))
 
 
 def forward_listener(namespace: str, service: str, port: int) -> str:

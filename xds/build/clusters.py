@@ -1,5 +1,6 @@
 """Clusters (envoy.config.cluster.v3.Cluster)."""
 
+from dataclasses import replace
 from typing import Final
 
 from envoy_data_plane.envoy.config.cluster.v3 import (
@@ -7,7 +8,14 @@ from envoy_data_plane.envoy.config.cluster.v3 import (
     ClusterDiscoveryType,
     ClusterDnsLookupFamily,
     ClusterEdsClusterConfig,
+    ClusterLbPolicy,
     ClusterTransportSocketMatch,
+)
+from envoy_data_plane.envoy.config.core.v3 import (
+    BindConfig,
+    ExtraSourceAddress,
+    SocketAddress,
+    TransportSocket,
 )
 from envoy_data_plane.envoy.config.endpoint.v3 import (
     ClusterLoadAssignment,
@@ -29,12 +37,18 @@ TLS_MATCH: Final = "tls"
 """Key of the endpoint metadata ``envoy.transport_socket_match`` that selects mutual TLS."""
 TLS_VALUE: Final = "mtls"
 
+FIRST: Final = "first"
+"""Name in statistics of all answers that lead nowhere for good: loops and nothing."""
+_LOOPBACK: Final = "127.0.0.1"
+
 
 def cluster(source: ir.Cluster) -> Resource:
     """Build one cluster; its name and version are those of the resource."""
     match source:
         case ir.EdsCluster():
             message = _eds(source)
+        case ir.OriginalDstCluster():
+            message = _original_dst(source)
         case ir.StaticCluster():
             message = _static(source)
         case ir.DnsCluster():
@@ -48,9 +62,31 @@ def asked_cluster(name: str, host: str, port: int) -> Resource:
     return cluster(ir.StaticCluster(name, host, port, ir.Wire.AS_CLIENT))
 
 
+def asked_loop(name: str, port: int) -> Resource:
+    """The answer to ``f|...`` of a destination that speaks HTTP, or of which it is not declared
+    what it speaks: the connection goes through the listener on 127.0.0.1:``port`` and tells it by
+    PROXY protocol where it was going."""
+    loop = ir.StaticCluster(
+        name, _LOOPBACK, port, ir.Wire.TCP, proxy_protocol=True, stat_name=FIRST
+    )
+    return cluster(loop)
+
+
+def asked_backend(name: str, backend: ir.EdsCluster | ir.OriginalDstCluster) -> Resource:
+    """The answer to ``f|...`` of a TCP or TLS destination: its backend under the name asked for.
+    Both count together in statistics, so connections that stay on it show as use."""
+    return cluster(replace(backend, name=name, stat_name=backend.stat_name or backend.name))
+
+
+def asked_nothing(name: str) -> Resource:
+    """The answer to ``f|...`` where nothing is: connections are closed at once."""
+    return cluster(ir.StaticCluster(name, "", 0, ir.Wire.TCP, stat_name=FIRST))
+
+
 def _eds(source: ir.EdsCluster) -> Cluster:
     return Cluster(
         name=source.name,
+        alt_stat_name=source.stat_name,
         type=ClusterDiscoveryType.EDS,
         eds_cluster_config=ClusterEdsClusterConfig(eds_config=ADS, service_name=source.endpoints),
         connect_timeout=source.connection.connect_timeout,
@@ -78,17 +114,50 @@ def _sockets(upstream: ir.UpstreamTls | None) -> list[ClusterTransportSocketMatc
     ]
 
 
+def _original_dst(source: ir.OriginalDstCluster) -> Cluster:
+    return Cluster(
+        name=source.name,
+        alt_stat_name=source.stat_name,
+        type=ClusterDiscoveryType.ORIGINAL_DST,
+        lb_policy=ClusterLbPolicy.CLUSTER_PROVIDED,
+        connect_timeout=source.connection.connect_timeout,
+        circuit_breakers=breakers(source.breakers),
+        transport_socket=None if source.tls is None else tls.upstream(source.tls),
+        upstream_bind_config=_bound(source.sources),
+        typed_extension_protocol_options=upstream_options(source.wire, source.connection),
+        upstream_connection_options=keepalive(source.connection),
+    )
+
+
+def _bound(sources: tuple[str, ...]) -> BindConfig | None:
+    """Envoy takes the first address of the destination's family."""
+    if not sources:
+        return None
+    first, *others = (SocketAddress(address=each, port_value=0) for each in sources)
+    return BindConfig(
+        source_address=first,
+        extra_source_addresses=[ExtraSourceAddress(address=each) for each in others],
+    )
+
+
 def _static(source: ir.StaticCluster) -> Cluster:
     return Cluster(
         name=source.name,
+        alt_stat_name=source.stat_name,
         type=ClusterDiscoveryType.STATIC,
         connect_timeout=source.connection.connect_timeout,
         load_assignment=_fixed(source.name, source.address, source.port),
         circuit_breakers=breakers(source.breakers),
-        transport_socket=None if source.tls is None else tls.upstream(source.tls),
+        transport_socket=_socket(source),
         typed_extension_protocol_options=upstream_options(source.wire, source.connection),
         upstream_connection_options=keepalive(source.connection),
     )
+
+
+def _socket(source: ir.StaticCluster) -> TransportSocket | None:
+    if source.proxy_protocol:
+        return tls.PROXY_PROTOCOL
+    return None if source.tls is None else tls.upstream(source.tls)
 
 
 def _dns(source: ir.DnsCluster) -> Cluster:

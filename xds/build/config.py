@@ -22,9 +22,12 @@ ADS: Final = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=Api
 """Resources come over the one aggregated stream."""
 
 
-def address(host: str, port: int) -> Address:
-    """A TCP address; ``host`` is an IP, or a name where the cluster resolves it."""
-    return Address(socket_address=SocketAddress(address=host, port_value=port))
+def address(host: str, port: int, ipv4_compat: bool = False) -> Address:
+    """A TCP address; ``host`` is an IP, or a name where the cluster resolves it. ``ipv4_compat``
+    lets ``::`` take IPv4 connections too."""
+    return Address(
+        socket_address=SocketAddress(address=host, port_value=port, ipv4_compat=ipv4_compat)
+    )
 
 
 def extension(name: str, message: Any) -> TypedExtensionConfig:

@@ -39,10 +39,11 @@ from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutatio
 from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 
 from xds.build.access_log import http_log
+from xds.build.bucket import start_time
 from xds.build.config import ADS, extension
 from xds.build.filters.order import http_filters
 from xds.build.protocols import HTTP2
-from xds.build.routes import ASK_HEADER, configuration
+from xds.build.routes import ASK_HEADER, DESTINATION_HEADER, configuration
 from xds.ir.listener import Codec, Http
 from xds.wire.encode import pack
 
@@ -75,7 +76,8 @@ def connection_manager(source: Http, bucket: timedelta) -> Filter:
         upgrade_configs=[HttpConnectionManagerUpgradeConfig(upgrade_type="websocket")],
         access_log=[http_log(source.stat_prefix, source.direction)],
         **_client_identity(source),
-        **(_asking(bucket) if source.asks else {}),
+        early_header_mutation_extensions=_early(source, bucket),
+        local_reply_config=(LocalReplyConfig(mappers=[_refuse_connect()]) if source.asks else None),
     )
     name = "envoy.filters.network.http_connection_manager"
     return Filter(name=name, typed_config=pack(message))
@@ -109,28 +111,25 @@ def _client_identity(source: Http) -> dict[str, Any]:
     }
 
 
-def _asking(bucket: timedelta) -> dict[str, Any]:
-    """Proxy mode: the name to ask for stands in a header before the route is chosen."""
-    name = f"a|%REQ(:AUTHORITY)%|%START_TIME({_bucket_format(bucket)})%"
-    header = HeaderValueOption(
-        header=HeaderValue(key=ASK_HEADER, value=name),
+def _early(source: Http, bucket: timedelta) -> list[TypedExtensionConfig]:
+    """Headers that are set before the route is chosen, over whatever the client wrote."""
+    headers: dict[str, str] = {}
+    if source.asks:
+        headers[ASK_HEADER] = f"a|%REQ(:AUTHORITY)%|{start_time(bucket)}"
+    if source.stamp_destination:
+        headers[DESTINATION_HEADER] = "%DOWNSTREAM_LOCAL_ADDRESS%"
+    if not headers:
+        return []
+    mutations = [Mutation(append=_overwriting(*each)) for each in headers.items()]
+    name = "envoy.http.early_header_mutation.header_mutation"
+    return [extension(name, HeaderMutation(mutations=mutations))]
+
+
+def _overwriting(name: str, value: str) -> HeaderValueOption:
+    return HeaderValueOption(
+        header=HeaderValue(key=name, value=value),
         append_action=HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
     )
-    mutation = HeaderMutation(mutations=[Mutation(append=header)])
-    early: TypedExtensionConfig = extension(
-        "envoy.http.early_header_mutation.header_mutation", mutation
-    )
-    return {
-        "early_header_mutation_extensions": [early],
-        "local_reply_config": LocalReplyConfig(mappers=[_refuse_connect()]),
-    }
-
-
-def _bucket_format(bucket: timedelta) -> str:
-    """A time format that changes once per bucket: every second, minute or hour."""
-    if bucket < timedelta(minutes=1):
-        return "%s"
-    return "%Y%m%d%H%M" if bucket < timedelta(hours=1) else "%Y%m%d%H"
 
 
 def _refuse_connect() -> ResponseMapper:

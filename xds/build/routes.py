@@ -28,6 +28,10 @@ from xds.wire.varint import delimited
 ASK_HEADER: Final = "x-plait-ask"
 """Request header that carries the name asked for on demand; set by the listener, never sent on."""
 
+DESTINATION_HEADER: Final = "x-plait-dst"
+"""Request header with the destination ``IP:port`` of its connection; set by the listener over
+whatever the client wrote, never sent on."""
+
 METADATA: Final = "plait"
 """Namespace of the route metadata that access logs print."""
 
@@ -52,6 +56,12 @@ def join_proxy_routes(name: Literal["px", "pxfc"], fragments: Iterable[bytes]) -
     return make(types.ROUTE, name, b"".join(parts))
 
 
+def join_first_contact(fragments: Iterable[bytes]) -> Resource:
+    """The route configuration ``fc``: virtual hosts by destination (domain ``IP:port``), whatever
+    the request's authority. There is none for other destinations: their requests get a 404."""
+    return make(types.ROUTE, names.FIRST_CONTACT_ROUTES, b"".join([_contact_head(), *fragments]))
+
+
 def route_table(source: RouteTable) -> Resource:
     """A whole route configuration."""
     return make(types.ROUTE, source.name, encode(configuration(source)))
@@ -70,6 +80,17 @@ def configuration(source: RouteTable) -> RouteConfiguration:
 def _proxy_head(name: str) -> bytes:
     head = RouteConfiguration(
         name=name, validate_clusters=False, request_headers_to_remove=[ASK_HEADER]
+    )
+    return encode(head)
+
+
+@cache
+def _contact_head() -> bytes:
+    head = RouteConfiguration(
+        name=names.FIRST_CONTACT_ROUTES,
+        validate_clusters=False,
+        vhost_header=DESTINATION_HEADER,
+        request_headers_to_remove=[DESTINATION_HEADER],
     )
     return encode(head)
 

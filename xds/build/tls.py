@@ -1,4 +1,4 @@
-"""Transport sockets: mutual TLS by SDS over ADS, and plain text.
+"""Transport sockets: mutual TLS by SDS over ADS, plain text, and plain text after a PROXY header.
 
 TLS 1.3 is named as minimum and maximum because the default maximum of an upstream context is 1.2.
 Sessions are never resumed: a resumed session keeps the identity of the first handshake, also after
@@ -9,7 +9,14 @@ Sources: envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, Downstrea
 from collections.abc import Iterable
 from typing import Final
 
-from envoy_data_plane.envoy.config.core.v3 import TransportSocket
+from envoy_data_plane.envoy.config.core.v3 import (
+    ProxyProtocolConfig,
+    ProxyProtocolConfigVersion,
+    TransportSocket,
+)
+from envoy_data_plane.envoy.extensions.transport_sockets.proxy_protocol.v3 import (
+    ProxyProtocolUpstreamTransport,
+)
 from envoy_data_plane.envoy.extensions.transport_sockets.raw_buffer.v3 import RawBuffer
 from envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 import (
     CertificateValidationContext,
@@ -37,6 +44,17 @@ NOBODY: Final = "plait:nobody"
 PLAIN: Final = TransportSocket(
     name="envoy.transport_sockets.raw_buffer", typed_config=pack(RawBuffer())
 )
+
+PROXY_PROTOCOL: Final = TransportSocket(
+    name="envoy.transport_sockets.upstream_proxy_protocol",
+    typed_config=pack(
+        ProxyProtocolUpstreamTransport(
+            config=ProxyProtocolConfig(version=ProxyProtocolConfigVersion.V2),
+            transport_socket=PLAIN,
+        )
+    ),
+)
+"""Plain text that begins with a PROXY header: the client's own two addresses."""
 
 _TLS: Final = "envoy.transport_sockets.tls"
 _PARAMETERS: Final = TlsParameters(

@@ -100,6 +100,23 @@ class EdsCluster:
     breakers: CircuitBreakers = field(default_factory=CircuitBreakers)
     outliers: OutlierDetection | None = None
     connection: ConnectionSettings = field(default_factory=ConnectionSettings)
+    stat_name: str = ""
+    """Name in statistics; empty: the cluster's own. Clusters of one name count together."""
+
+
+@dataclass(frozen=True, slots=True)
+class OriginalDstCluster:
+    """Connections go on to the address that they were made to."""
+
+    name: str
+    wire: Wire
+    tls: UpstreamTls | None = None
+    """Mutual TLS on every connection, or plain text."""
+    sources: tuple[str, ...] = ()
+    """Bind to the one of these addresses that is of the destination's family."""
+    breakers: CircuitBreakers = field(default_factory=CircuitBreakers)
+    connection: ConnectionSettings = field(default_factory=ConnectionSettings)
+    stat_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +133,9 @@ class StaticCluster:
     connection: ConnectionSettings = field(default_factory=ConnectionSettings)
     breakers: CircuitBreakers = field(default_factory=CircuitBreakers)
     tls: UpstreamTls | None = None
+    proxy_protocol: bool = False
+    """Connections begin with a PROXY header (version 2) with the client's two addresses."""
+    stat_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,4 +149,4 @@ class DnsCluster:
     connection: ConnectionSettings = field(default_factory=ConnectionSettings)
 
 
-Cluster = EdsCluster | StaticCluster | DnsCluster
+Cluster = EdsCluster | OriginalDstCluster | StaticCluster | DnsCluster

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Literal
 
 from xds.ir.route import RouteTable
 
@@ -37,6 +38,9 @@ class Http:
     direction: Direction
     asks: bool = False
     """Proxy mode: unknown authorities are asked for (early header ``x-plait-ask``, on_demand)."""
+    stamp_destination: bool = False
+    """Redirect mode: early header ``x-plait-dst`` says where the connection was going, ``IP:port``;
+    one that the client sent is overwritten."""
     max_connection_duration: timedelta | None = None
     max_requests_per_connection: int | None = None
     forward_client_identity: bool = False
@@ -57,13 +61,47 @@ class Tcp:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstContact:
+    """Holds a connection while the cluster ``f|IP:port|bucket`` of its destination is asked for.
+
+    More than ``per_second`` new connections, with bursts of ``burst``, are closed at once.
+    """
+
+    stat_prefix: str
+    direction: Direction
+    per_second: int = 50
+    burst: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ByDestination:
+    """A tcp_proxy to the cluster ``d|IP:port`` of a connection's destination, which must be there:
+    it is not asked for."""
+
+    stat_prefix: str
+    direction: Direction
+
+
+Filters = Http | Tcp | FirstContact | ByDestination
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
-    """A filter chain; it matches on ALPN when ``alpn`` is given, else on anything."""
+    """A filter chain. What is not given matches anything.
+
+    Envoy goes by destination port, then range, transport, ALPN, and never comes back: a connection
+    whose port some chain names does not reach a chain without a port (but the default one).
+    """
 
     name: str
-    filters: Http | Tcp
+    filters: Filters
     alpn: tuple[str, ...] = ()
     tls: DownstreamTls | None = None
+    destination_port: int | None = None
+    ranges: tuple[str, ...] = ()
+    """CIDR texts of the destination."""
+    transport: Literal["", "raw_buffer", "tls"] = ""
+    """As the TLS inspector found it; a chain with ``tls`` matches TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +116,19 @@ class Listener:
     chains: tuple[Chain, ...]
     inspect_tls: bool = False
     inspect_http: bool = False
+    inspect_http_ports: tuple[int, ...] = ()
+    """Look for HTTP on these destination ports only; empty: on all."""
+    silence: timedelta | None = None
+    """How long inspectors wait for a client that says nothing; ``None``: a second."""
+    default: Chain | None = None
+    """Takes what no other chain matches; its own conditions are not read."""
+    bind_to_port: bool = True
+    """False: takes only connections that a listener with ``use_original_dst`` hands over."""
+    original_dst: bool = False
+    """Restore the destination that a connection had before it was redirected."""
+    use_original_dst: bool = False
+    """Hand connections over to the listener of their original destination, if there is one."""
+    proxy_protocol: bool = False
+    """Connections begin with a PROXY header, which says where they come from and were going."""
+    ipv4_compat: bool = False
+    """With address ``::``: take IPv4 too."""
