@@ -11,12 +11,23 @@ import pytest_asyncio
 from tests.fakes.ads_client import AdsClient
 from tests.fakes.handler import FakeAuthenticator, FakeHandler
 from tests.fakes.tls import self_signed, server_credentials
+from xds.serve.observer import Unobserved
 from xds.serve.service import Service
 
 
 @pytest.fixture(scope="session")
 def pair() -> tuple[bytes, bytes]:
     return self_signed()
+
+
+class Ends(Unobserved):
+    """Notes how streams end."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+
+    def closed(self, code: str, detail: str) -> None:
+        self.seen.append((code, detail))
 
 
 @dataclass
@@ -26,6 +37,8 @@ class Edge:
     service: Service
     handler: FakeHandler
     channel: Callable[[], grpc.aio.Channel]
+    ends: list[tuple[str, str]]
+    """(status, detail) of streams that were served and have ended."""
 
     def client(self, node: str = "c1/default/web", token: str = "good") -> AdsClient:
         return AdsClient(self.channel(), node=node, token=token)
@@ -35,11 +48,13 @@ class Edge:
 async def edge(pair: tuple[bytes, bytes]) -> AsyncIterator[Edge]:
     """A service over TLS; clients' channels are closed at the end."""
     handler = FakeHandler()
+    ends = Ends()
     service = Service(
         handler,
         FakeAuthenticator(time.monotonic),
         credentials=server_credentials(*pair),
         address="127.0.0.1:0",
+        observer=ends,
     )
     port = await service.start()
     channels: list[grpc.aio.Channel] = []
@@ -56,7 +71,7 @@ async def edge(pair: tuple[bytes, bytes]) -> AsyncIterator[Edge]:
         channels.append(made)
         return made
 
-    yield Edge(service, handler, channel)
+    yield Edge(service, handler, channel, ends.seen)
     for each in channels:
         await each.close()
     await service.stop(1.0)

@@ -170,6 +170,51 @@ async def test_a_stalled_peer_is_cut_off_when_its_token_expires(edge: Edge) -> N
     assert list(edge.service.sessions) == []
 
 
+def _many(part: int) -> list[str]:
+    return [f"a|{part}-{number}|1" for number in range(50_000)]
+
+
+@pytest.mark.slow
+async def test_a_million_names(edge: Edge) -> None:
+    """Beyond the ceiling names are answered as absent and forgotten. Nobody else notices."""
+    edge.handler.want(CLUSTER, "c", "0")
+    witness, greedy = edge.client("c1/default/witness"), edge.client("c1/default/greedy")
+    await witness.request(CLUSTER)
+    await witness.expect(CLUSTER)
+    for part in range(20):
+        await greedy.request(CLUSTER, subscribe=_many(part))
+        absent = 0
+        while absent < 50_000:
+            absent += len((response := await greedy.receive()).removed)
+            await greedy.ack(response)
+        edge.handler.want(CLUSTER, "c", str(part + 1))
+        assert (await witness.expect(CLUSTER)).names == ["c"]
+    session = next(s for s in edge.service.sessions if s.node and "greedy" in s.node.id)
+    assert len(session.subscribed(CLUSTER)) == 50_000
+
+
+@pytest.mark.slow
+async def test_a_flood_of_names_without_reading_is_cut_off(edge: Edge) -> None:
+    edge.handler.want(CLUSTER, "c", "0")
+    witness, greedy = edge.client("c1/default/witness"), edge.client("c1/default/greedy")
+    await witness.request(CLUSTER)
+    await witness.expect(CLUSTER)
+
+    async def flood() -> None:
+        for part in range(20):
+            await greedy.request(CLUSTER, subscribe=_many(part))
+
+    flooding = asyncio.create_task(flood())
+    await _until(lambda: bool(edge.ends))
+    code, detail = edge.ends[0]
+    assert code == "RESOURCE_EXHAUSTED"
+    assert "ceiling of 50000" in detail
+    edge.handler.want(CLUSTER, "c", "1")
+    assert (await witness.expect(CLUSTER)).names == ["c"]
+    flooding.cancel()
+    await asyncio.gather(flooding, return_exceptions=True)
+
+
 async def test_a_thousand_streams_at_once(edge: Edge) -> None:
     edge.handler.want(CLUSTER, "c")
 
@@ -183,7 +228,7 @@ async def test_a_thousand_streams_at_once(edge: Edge) -> None:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.01)
 
