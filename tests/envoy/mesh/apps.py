@@ -54,7 +54,7 @@ class App:
         for server in self._servers:
             server.close()
         if self._http1 is not None:
-            await self._http1.shutdown(0)
+            await self._http1.shutdown(0.1)  # zero would mean no limit
         for task in tuple(self._tasks):
             task.cancel()
 

@@ -77,20 +77,36 @@ class Load:
 
     async def _run(self, *, fresh: bool) -> None:
         connection: Http1 | None = None
-        while True:
-            try:
-                async with asyncio.timeout(LIMIT):
-                    if connection is None:
-                        connection = await Http1.open(*self._target)
-                    self._count(await connection.ask(self._authority, self._path))
-            except (OSError, EOFError, TimeoutError) as error:
-                self.failures.append(f"{type(error).__name__}: {error}")
+        try:
+            while True:
+                if connection is None or fresh or not connection.usable:
+                    if connection is not None:
+                        connection.close()
+                    connection = await self._open()
                 if connection is not None:
-                    connection.usable = False
-            if connection is not None and (fresh or not connection.usable):
+                    await self._ask(connection)
+                await asyncio.sleep(PAUSE)
+        finally:
+            if connection is not None:
                 connection.close()
-                connection = None
-            await asyncio.sleep(PAUSE)
+
+    async def _open(self) -> Http1 | None:
+        try:
+            async with asyncio.timeout(LIMIT):
+                return await Http1.open(*self._target)
+        except (OSError, TimeoutError) as error:
+            self._fail(error)
+            return None
+
+    async def _ask(self, connection: Http1) -> None:
+        try:
+            async with asyncio.timeout(LIMIT):
+                self._count(await connection.ask(self._authority, self._path))
+        except (OSError, EOFError, TimeoutError) as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.failures.append(f"{type(error).__name__}: {error}")
 
     def _count(self, reply: Reply) -> None:
         if reply.status == 200:

@@ -38,9 +38,10 @@ def pod(
     labels: Mapping[str, str] | None = None,
     account: str = "",
     forwards: str = "",
+    ready: bool = True,
     deleting: bool = False,
 ) -> Document:
-    """A running, ready pod. Without ``app_address`` it has no sidecar."""
+    """A running pod. Without ``app_address`` it has no sidecar."""
     annotations = {}
     if app_address:
         annotations["mesh.plait.dev/app-address"] = app_address
@@ -69,7 +70,7 @@ def pod(
         "status": {
             "phase": "Running",
             "podIP": address,
-            "conditions": [{"type": "Ready", "status": "True"}],
+            "conditions": [{"type": "Ready", "status": str(ready)}],
         },
     }
 

@@ -96,8 +96,10 @@ async def test_a_server_with_another_identity_gets_nothing(mesh: Mesh) -> None:
     impostor = mesh.pod(3, "impostor", ports=PORT, account="somebody")
     mesh.write("impostor", impostor, manifests.service("impostor", HTTP))
     web = mesh.sidecars["web"]
-    reply = await mesh.until_reply(web, "impostor.shop", lambda reply: reply.status == 503)
-    assert "CERTIFICATE_VERIFY_FAILED" in reply.text
+    await mesh.until_reply(web, "impostor.shop", lambda reply: reply.status == 503, "/who")
+    [line, *_] = await web.logged(path="/who", listener="proxy", response_flags="UF")
+    assert spiffe("open") in line["upstream_failure"]
+    assert not any(each.get("path") == "/who" for each in mesh.sidecars["open"].access())
     mesh.write("impostor")
 
 
@@ -127,9 +129,10 @@ async def test_a_mixed_service_serves_both_and_becomes_meshed_under_load(mesh: M
         # The pod without a sidecar is replaced, as a rolling update does it.
         mixed = {"app": "mixed"}
         await mesh.app(7, "mixed-c", 8080)
-        mesh.write("mixed-c", mesh.pod(7, "mixed-c", ports=PORT, labels=mixed))
+        mesh.write("mixed-c", mesh.pod(7, "mixed-c", ports=PORT, labels=mixed, ready=False))
         await mesh.until_pod("mixed-c")
         await mesh.sidecar(7, "mixed-c")
+        mesh.write("mixed-c", mesh.pod(7, "mixed-c", ports=PORT, labels=mixed))
         mesh.write(
             "mixed-b",
             mesh.pod(6, "mixed-b", ports=PORT, labels=mixed, meshed=False, deleting=True),
