@@ -1,9 +1,10 @@
-"""A bounded scanner for DeltaDiscoveryRequest; it reads what any network peer may send.
+"""Bounded scanners for DeltaDiscoveryRequest and DiscoveryRequest; they read what any network peer
+may send.
 
 Only what Plait uses is decoded. The 500 extensions that Envoy lists in its node, locators and
 every unknown field are skipped, as protobuf asks of unknown fields; so is a known field whose wire
 type is another one. Fields: envoy.service.discovery.v3.DeltaDiscoveryRequest,
-envoy.config.core.v3.Node.
+DiscoveryRequest, envoy.config.core.v3.Node.
 """
 
 import struct
@@ -69,18 +70,44 @@ class DeltaRequest:
     error_message: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class StateRequest:
+    """A state-of-the-world request: ``names`` is the whole subscription, every time. NACK as in
+    `DeltaRequest`. ``version`` is that of the last accepted response."""
+
+    node: Node | None = None
+    type_url: str = ""
+    names: tuple[str, ...] = ()
+    version: str = ""
+    nonce: str = ""
+    error_code: int = 0
+    error_message: str = ""
+
+
 def scan(data: bytes, limits: Limits = DEFAULT) -> DeltaRequest:
     """Read one DeltaDiscoveryRequest.
 
     Raises `Malformed` for anything that is no protobuf message, for text that is no UTF-8, and
     for whatever exceeds ``limits``. Time and memory are linear in ``len(data)``.
     """
-    if len(data) > limits.size:
-        raise Malformed(f"request of {len(data)} bytes, at most {limits.size} are read")
     try:
-        return _Scanner(data, limits).request()
+        return _scanner(data, limits).request()
     except UnicodeDecodeError as error:
         raise Malformed(f"text that is no UTF-8: {error.reason}") from None
+
+
+def scan_state(data: bytes, limits: Limits = DEFAULT) -> StateRequest:
+    """Read one DiscoveryRequest; everything else as in `scan`."""
+    try:
+        return _scanner(data, limits).state_request()
+    except UnicodeDecodeError as error:
+        raise Malformed(f"text that is no UTF-8: {error.reason}") from None
+
+
+def _scanner(data: bytes, limits: Limits) -> "_Scanner":
+    if len(data) > limits.size:
+        raise Malformed(f"request of {len(data)} bytes, at most {limits.size} are read")
+    return _Scanner(data, limits)
 
 
 def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:
@@ -169,6 +196,28 @@ class _Scanner:
         return DeltaRequest(
             node, type_url, tuple(subscribe), tuple(unsubscribe), held, nonce, code, message
         )
+
+    def state_request(self) -> StateRequest:
+        names: list[str] = []
+        node: Node | None = None
+        type_url = version = nonce = message = ""
+        code = 0
+        for number, wire, start, end in _fields(self.data, 0, len(self.data)):
+            if wire != _LEN:
+                continue
+            if number == 3:
+                names.append(self.name(start, end))
+            elif number == 2:
+                node = self.node(start, end, node or Node())
+            elif number == 4:
+                type_url = self.text(start, end)
+            elif number == 1:
+                version = self.text(start, end)
+            elif number == 5:
+                nonce = self.text(start, end)
+            elif number == 6:
+                code, message = self.error(start, end, code, message)
+        return StateRequest(node, type_url, tuple(names), version, nonce, code, message)
 
     def text(self, start: int, end: int) -> str:
         if end - start > self.limits.name:
