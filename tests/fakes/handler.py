@@ -13,8 +13,9 @@ from xds.wire.resource import Resource, make
 
 
 def resource(type_url: str, name: str, content: str = "1", size: int = 0) -> Resource:
-    """A resource whose body is a valid message of no known field (number 1000)."""
-    body = b"\xc2\x3e" + _length(len(content) + size) + content.encode() + b"x" * size
+    """A resource whose body has its name (field 1 of every type) and an unknown field (1000)."""
+    head = b"\x0a" + _length(len(name.encode())) + name.encode()
+    body = head + b"\xc2\x3e" + _length(len(content) + size) + content.encode() + b"x" * size
     return make(type_url, name, body, version=f"{content}-{size}" if size else content)
 
 

@@ -102,6 +102,10 @@ class Client:
         if new := needed - names:
             self.subscribe(ENDPOINT, *sorted(new))
 
+    def judged(self, kind: str, name: str) -> bool:
+        """Whether the server can know that this listener or route is here."""
+        return True
+
     def _apply(self, response: Response) -> None:
         kind = response.type_url
         held = self.held.setdefault(kind, {})
@@ -128,6 +132,8 @@ class Client:
         clusters = self.held.get(CLUSTER, {})
         for kind in (LISTENER, ROUTE):
             for name, version in self.held.get(kind, {}).items():
+                if not self.judged(kind, name):
+                    continue
                 for cluster in referred(version):
                     if (CLUSTER, cluster) in self.rejected:
                         continue

@@ -2,8 +2,10 @@
 ends up with exactly the final wishes."""
 
 from random import Random
+from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -16,9 +18,11 @@ from hypothesis.stateful import (
 
 from tests.fakes.handler import FakeHandler, Wish, resource
 from tests.protocol.model import WILDCARD, Client
+from tests.protocol.state_model import StateClient
 from xds.serve.delta import ResponseCache
 from xds.serve.lanes import WINDOW, Lane
 from xds.serve.session import Session
+from xds.serve.sotw import StateBodies, StateSession
 from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 CLUSTERS = [f"c{number}" for number in range(5)]
@@ -35,8 +39,15 @@ class Mesh(RuleBasedStateMachine):
         super().__init__()
         self.handler = FakeHandler()
         self.cache = ResponseCache()
-        self.client = Client(Session(self.handler, self.cache))
+        self.client = self.make()
         self.client.names = {ENDPOINT: set(), ROUTE: set(ROUTES)}
+
+    def make(self, **state: Any) -> Client:
+        """A client on a new stream; ``state``: what it has from the one before."""
+        return Client(Session(self.handler, self.cache), **state)
+
+    def wished(self) -> None:
+        """The wishes have changed."""
 
     @initialize(order=st.permutations(TYPES))
     def connect(self, order: list[str]) -> None:
@@ -77,6 +88,7 @@ class Mesh(RuleBasedStateMachine):
                     session.want(
                         *key, made.resource, made.lane, endpoints=made.endpoints, needs=made.needs
                     )
+        self.wished()
 
     @rule(count=st.integers(1, 4), reject=st.booleans())
     def take(self, count: int, reject: bool) -> None:
@@ -105,8 +117,7 @@ class Mesh(RuleBasedStateMachine):
         """The types come in any order, and responses may be cut between them."""
         old = self.client
         old.session.close()
-        self.client = Client(
-            Session(self.handler, self.cache),
+        self.client = self.make(
             held=old.held,
             names=old.names,
             warming=old.warming,
@@ -167,9 +178,27 @@ class Mesh(RuleBasedStateMachine):
                 assert state.sent == state.acked == state.wish, state
 
 
-def test_never_broken() -> None:
+class StateMesh(Mesh):
+    """The same over state-of-the-world streams: it ends with the same state."""
+
+    def __init__(self) -> None:
+        self.bodies = StateBodies()
+        super().__init__()
+
+    def make(self, **state: Any) -> Client:
+        client = StateClient(StateSession(self.handler, self.bodies), **state)
+        client.reconnected()
+        return client
+
+    def wished(self) -> None:
+        assert isinstance(self.client, StateClient)
+        self.client.forget_unwished()
+
+
+@pytest.mark.parametrize("machine", [Mesh, StateMesh])
+def test_never_broken(machine: type[Mesh]) -> None:
     run_state_machine_as_test(
-        Mesh,
+        machine,
         settings=settings(
             max_examples=150,
             stateful_step_count=25,

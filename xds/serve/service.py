@@ -1,4 +1,4 @@
-"""The ADS server: gRPC over TLS, one `Session` per delta stream.
+"""The ADS server: gRPC over TLS, one `Session` per stream, delta or state of the world.
 
 Generic handlers with identity serialisers, so that bytes pass untouched; reader and writer as
 `xds.serve.stream`. Method: envoy.service.discovery.v3.AggregatedDiscoveryService.
@@ -7,6 +7,7 @@ Generic handlers with identity serialisers, so that bytes pass untouched; reader
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -17,11 +18,13 @@ from xds.serve.handler import Handler
 from xds.serve.limits import DEFAULT, Denied, Limits
 from xds.serve.observer import Observer, Unobserved
 from xds.serve.session import Session
+from xds.serve.sotw import StateBodies, StateSession
 from xds.serve.stream import BROKEN, Stream
 from xds.wire.request import Node
 
 SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 DELTA: Final = "DeltaAggregatedResources"
+STATE: Final = "StreamAggregatedResources"
 MAX_REQUEST: Final = 4 << 20
 """Bytes of one request; gRPC refuses a larger one before reading it."""
 
@@ -68,6 +71,7 @@ class Service:
         self._limits = limits
         self._clock = clock
         self._cache = ResponseCache()
+        self._bodies = StateBodies()
         self._streams: set[Stream] = set()
         self._server: Any = None
         self.port = 0
@@ -85,10 +89,11 @@ class Service:
             OSError: the address cannot be bound; the text names it.
         """
         server = grpc.aio.server(options=OPTIONS)
-        method = grpc.stream_stream_rpc_method_handler(self._delta, None, None)
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE, {DELTA: method}),)
-        )
+        methods = {
+            name: grpc.stream_stream_rpc_method_handler(serve, None, None)
+            for name, serve in ((DELTA, self._delta), (STATE, self._state))
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
         try:
             if self._credentials is None:
                 port = server.add_insecure_port(self._address)
@@ -116,15 +121,23 @@ class Service:
     async def _delta(
         self, _requests: object, context: "grpc.aio.ServicerContext[bytes, bytes]"
     ) -> None:
+        await self._serve(context, partial(Session, self._handler, self._cache))
+
+    async def _state(
+        self, _requests: object, context: "grpc.aio.ServicerContext[bytes, bytes]"
+    ) -> None:
+        await self._serve(context, partial(StateSession, self._handler, self._bodies))
+
+    async def _serve(
+        self, context: "grpc.aio.ServicerContext[bytes, bytes]", kind: Callable[..., Session]
+    ) -> None:
         try:
             principal = await self._authenticate(context)
         except Denied as denied:
             self._observer.denied(denied.code, denied.detail)
             await _abort(context, denied)
             return
-        session = Session(
-            self._handler,
-            self._cache,
+        session = kind(
             principal=principal,
             admit=_Admission(self._authenticator, principal),
             limits=self._limits,
