@@ -26,6 +26,8 @@ class Model(BaseModel):
         alias_generator=to_camel,
         populate_by_name=True,
         use_attribute_docstrings=True,
+        # A command reads a kind or two: build a model when it is first used, not at import.
+        defer_build=True,
     )
 
     UNREAD: ClassVar[frozenset[str]] = frozenset()

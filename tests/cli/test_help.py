@@ -9,7 +9,7 @@ import pytest
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from controlplane.meshctl.cli import app
+from controlplane.meshctl.cli import build
 from tests.cli.conftest import Called, Mesh
 
 
@@ -24,7 +24,7 @@ def commands(group: TyperGroup, path: tuple[str, ...] = ()) -> list[tuple[str, .
     return found
 
 
-root = get_command(app)
+root = get_command(build())
 assert isinstance(root, TyperGroup)
 ALL = commands(root)
 

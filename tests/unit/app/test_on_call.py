@@ -6,7 +6,7 @@ from pathlib import Path
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from controlplane.meshctl.cli import app
+from controlplane.meshctl.cli import build
 from xds.build import access_log
 
 PAGE = (Path(__file__).parents[3] / "docs" / "on-call.md").read_text()
@@ -27,7 +27,7 @@ def test_every_command_exists() -> None:
     named = re.findall(r"meshctl ((?:[a-z-]+ )*[a-z-]+)", PAGE)
     assert len(named) > 10
     for words in named:
-        group = get_command(app)
+        group = get_command(build())
         for word in words.split():
             if not isinstance(group, TyperGroup):
                 break
