@@ -12,6 +12,7 @@ from controlplane.world.rows import ContainerPort, Key, Labels, Pod
 from controlplane.world.schema import PODS, PODS_BY_ADDRESS
 
 APP_ADDRESS: Final = "mesh.plait.dev/app-address"
+CAPTURE: Final = "mesh.plait.dev/capture"
 TCP_FORWARDS: Final = "mesh.plait.dev/tcp-forwards"
 _ZONE: Final = "topology.kubernetes.io/zone"
 _REGION: Final = "topology.kubernetes.io/region"
@@ -38,6 +39,8 @@ class Instance:
     """Proxy mode: where the application listens; empty in redirect mode."""
     forwards: str
     """Proxy mode: the text of the declared TCP forwards."""
+    capture: str = ""
+    """What the pod's annotation says; empty: it follows from the rest."""
 
 
 class Member(NamedTuple):
@@ -67,6 +70,7 @@ def _instance(pod: Pod) -> Instance | None:
         leaving=pod.deleting,
         app_address=annotations.get(APP_ADDRESS, ""),
         forwards=annotations.get(TCP_FORWARDS, ""),
+        capture=annotations.get(CAPTURE, ""),
     )
 
 

@@ -17,6 +17,8 @@ class Capture(StrEnum):
 
     PROXY = "proxy"
     REDIRECT = "redirect"
+    PROXYLESS = "proxyless"
+    """There is no sidecar: the application's own gRPC library asks."""
 
 
 PROXY_PORT: Final = 15080
@@ -70,7 +72,7 @@ def _workload(q: Reader, found: Instance) -> Workload:
         owner=found.owner,
         network=found.network,
         scope=Scope(found.network, domain, LEVEL),
-        capture=Capture.PROXY if found.app_address else Capture.REDIRECT,
+        capture=_capture(found),
         spiffe_id=spiffe_id(domain, found.key.namespace, found.account),
         addresses=found.addresses,
         app_address=found.app_address,
@@ -78,3 +80,9 @@ def _workload(q: Reader, found: Instance) -> Workload:
         zone=found.zone,
         meshed=found.meshed,
     )
+
+
+def _capture(found: Instance) -> Capture:
+    if found.capture == Capture.PROXYLESS:
+        return Capture.PROXYLESS
+    return Capture.PROXY if found.app_address else Capture.REDIRECT
