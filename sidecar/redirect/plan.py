@@ -198,7 +198,9 @@ def _reject_outbound(plan: RedirectPlan) -> tuple[Rule, ...]:
     )
 
 
-_ESTABLISHED: Final = Rule("ct state established return", "packets of what was let through")
+_ESTABLISHED: Final = Rule(
+    "ct state established,related return", "packets of what was let through, and the resets"
+)
 _REJECT: Final = Rule(
     "meta l4proto tcp reject with tcp reset", "the sidecar of this pod serves no IPv6"
 )
