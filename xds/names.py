@@ -147,6 +147,12 @@ def parse_socket(text: str) -> tuple[str, int] | None:
     return str(address), int(port)
 
 
+def parse_promoted(name: str) -> str | None:
+    """``IP:port`` of a promoted listener's name; ``None`` for any other name."""
+    head, _, target = name.partition(SEPARATOR)
+    return target if head == "p" and parse_socket(target) else None
+
+
 def detected(address: str, port: int) -> str:
     """Cluster of a destination that turned out not to speak HTTP: ``d|IP:port``."""
     return f"d{SEPARATOR}{socket_address(address, port)}"

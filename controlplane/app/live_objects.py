@@ -14,12 +14,12 @@ from controlplane.app import views
 from controlplane.app.inspect import Refused, not_found
 from controlplane.app.live_parts import LiveParts
 from controlplane.graph import ABSENT, AnyNode, Failed
+from controlplane.rollout.delivery import FRAGMENTS
 from controlplane.rollout.member import Member
 from controlplane.sources.manifests import split
 from controlplane.sources.objects import object_path, remove_object, save_object
 from controlplane.sources.validate import validate_texts
 from controlplane.translate.problems import KINDS, problems
-from controlplane.translate.resources import host_fragment
 from controlplane.world.rows import Key
 from controlplane.world.schema import TABLES
 from controlplane.world.tables import Table
@@ -64,7 +64,7 @@ class Objects:
 
     def _holds(self, member: Member, node: AnyNode) -> bool | None:
         """Whether a sidecar has accepted a node's value; ``None``: it is not sent to sidecars."""
-        if node.query is host_fragment:
+        if node.query in FRAGMENTS:
             return self._parts.delivery.holds_host(member, node)
         if node.value is ABSENT:
             return None

@@ -19,7 +19,7 @@ from xds.serve.report import ResourceState
 from xds.wire.dump import readable
 from xds.wire.resource import Resource
 
-JOINED = ("px", "pxfc")
+JOINED = ("px", "pxfc", "fc")
 
 
 def text(moment: datetime) -> str:

@@ -104,7 +104,7 @@ class Status:
     sidecars: SidecarCounts = SidecarCounts()
     authority: Authority | None = None
     errors: int = 0
-    """Problems of severity error; see `meshctl status --problems`."""
+    """Problems of severity error; see `meshctl status`."""
     warnings: int = 0
 
 

@@ -1,28 +1,33 @@
 """What of the graph goes to a stream: the right version of each resource, and the joined routes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from controlplane.graph import ABSENT, AnyNode, Graph
+from controlplane.graph import ABSENT, AnyNode, AnyQuery, Graph
 from controlplane.rollout.joined import (
     Composition,
     Fragment,
     JoinCache,
-    Joined,
     broken_host,
     fragment,
 )
 from controlplane.rollout.member import Member
+from controlplane.rollout.modes import REDIRECT, Found, Table
+from controlplane.rollout.proxyless import is_proxyless
 from controlplane.rollout.quarantine import Part
 from controlplane.rollout.verdicts import Verdicts
 from controlplane.translate.authority import Outside
 from controlplane.translate.hosts import dead_host, outside_host, port_host
-from controlplane.translate.scope import PortRef
+from controlplane.translate.redirect_contact import contact_fragment, contact_host
+from controlplane.translate.resources import host_fragment
+from controlplane.translate.scope import PortRef, Wanted
 from xds import types
 from xds.ir.route import VirtualHost
-from xds.names import PROXY_ROUTES
 from xds.serve.lanes import Lane
 from xds.wire.resource import Resource
+
+FRAGMENTS: frozenset[AnyQuery] = frozenset({host_fragment, contact_fragment})
+"""Queries that give a virtual host of a joined table."""
 
 
 class Delivery:
@@ -56,7 +61,10 @@ class Delivery:
             )
 
     def join(self, member: Member, lane: Lane) -> None:
-        """Wish ``px`` of the stream's virtual hosts, and ``pxfc`` of those in first contact."""
+        """Wish the stream's joined route tables: of its virtual hosts, and of those in first
+        contact."""
+        if is_proxyless(member):
+            return
         chosen: dict[AnyNode, Fragment] = {}
         needs: dict[str, None] = {}
         for node, clusters in member.hosts.items():
@@ -66,37 +74,35 @@ class Delivery:
                 needs.update(dict.fromkeys(clusters))
         usable = tuple(name for name in needs if self._usable(member, name))
         contacted = self._contacted(member)
-        looped = {node: found for node, found in chosen.items() if node in contacted}
-        tables: tuple[tuple[Joined, dict[AnyNode, Fragment]], ...] = (
-            ("px", chosen),
-            ("pxfc", looped),
-        )
-        for name, hosts in tables:
+        for name, contact_only in member.mode.tables:
+            hosts = chosen
+            if contact_only:
+                hosts = {node: found for node, found in chosen.items() if node in contacted}
             composition = self._compose(name, hosts)
             member.remember(composition)
             resource = composition.resource
             member.session.want(types.ROUTE, name, resource, lane, needs=usable)
 
     def _compose(
-        self, name: Joined, hosts: dict[AnyNode, Fragment], tried: tuple[Part, ...] = ()
+        self, name: Table, hosts: dict[AnyNode, Fragment], tried: tuple[Part, ...] = ()
     ) -> Composition:
         resource = self._joins.join(name, tuple(hosts.values()))
         parts = {Part(node, found.version): found for node, found in hosts.items()}
         return Composition(resource, tuple(parts), parts, tried)
 
     def _contacted(self, member: Member) -> set[AnyNode]:
-        """Virtual hosts of authorities whose asked-for names stand."""
+        """Virtual hosts of targets whose asked-for names stand."""
         found: set[AnyNode] = set()
-        for authority in member.promotions.contacting():
-            destination = self.value(member.destinations.get(authority))
-            if destination is not None:
+        for target in member.promotions.contacting():
+            destination = self.value(member.destinations.get(target))
+            if destination is not None and destination.fragment is not None:
                 host = self._graph.node(destination.fragment.query, *destination.fragment.args)
                 if host is not None:
                     found.add(host)
         return found
 
     def try_hosts(self, member: Member, batch: tuple[Part, ...]) -> None:
-        """Send ``px`` with the accepted virtual hosts and those of ``batch``."""
+        """Send the first joined table with the accepted virtual hosts and those of ``batch``."""
         tried = {part.node: part for part in batch}
         hosts: dict[AnyNode, Fragment] = {}
         for node, clusters in member.hosts.items():
@@ -105,30 +111,43 @@ class Delivery:
                 hosts[node] = current
             elif (found := self._chosen(member, node, clusters)) is not None:
                 hosts[node] = found
-        composition = self._compose("px", hosts, tuple(batch))
+        table = member.mode.tables[0][0]
+        composition = self._compose(table, hosts, tuple(batch))
         member.remember(composition)
         member.session.trial(types.ROUTE, [composition.resource])
 
     def promoted(self, member: Member, destination: AnyNode) -> bool:
-        """Whether the sidecar has accepted a virtual host for this destination."""
-        found = self.value(destination)
+        """Whether the sidecar has accepted what a destination was promoted to."""
+        found: Found | None = self.value(destination)
         if found is None:
             return False
+        if member.mode is REDIRECT:
+            return all(
+                self._accepted(member, each)
+                for each in found.needs
+                if each.type_url in (types.LISTENER, types.ROUTE)
+            )
+        if found.fragment is None:
+            return True
         host = self._graph.node(found.fragment.query, *found.fragment.args)
-        version = member.session.acked(types.ROUTE).get(PROXY_ROUTES, "")
-        composition = member.compositions.get((PROXY_ROUTES, version))
-        return composition is not None and any(part.node is host for part in composition.parts)
+        return any(part.node is host for part in self._joined(member))
 
     def holds_host(self, member: Member, node: AnyNode) -> bool:
         """Whether the sidecar has accepted this virtual host as it is meant for it now."""
         current = self._chosen(member, node, member.hosts.get(node, ()))
-        version = member.session.acked(types.ROUTE).get(PROXY_ROUTES, "")
-        composition = member.compositions.get((PROXY_ROUTES, version))
-        return (
-            composition is not None
-            and current is not None
-            and Part(node, current.version) in composition.fragments
-        )
+        return current is not None and Part(node, current.version) in self._joined(member)
+
+    def _joined(self, member: Member) -> Mapping[Part, Fragment]:
+        """The virtual hosts of the first joined table that the sidecar has accepted."""
+        table = member.mode.tables[0][0]
+        version = member.session.acked(types.ROUTE).get(table, "")
+        composition = member.compositions.get((table, version))
+        return composition.fragments if composition is not None else {}
+
+    def _accepted(self, member: Member, wanted: Wanted) -> bool:
+        wish = member.session.wishes(wanted.type_url).get(wanted.name)
+        version = member.session.acked(wanted.type_url).get(wanted.name)
+        return wish is not None and version == wish.version
 
     def sweep(self) -> None:
         """Drop fragments of virtual hosts that no stream holds."""
@@ -153,11 +172,15 @@ class Delivery:
         chosen = self._verdicts.host(member, node, current)
         if chosen is not None and all(self._usable(member, name) for name in clusters):
             return chosen
-        host = self._virtual_host(*node.args[:2])
+        host = self._virtual_host(node)
         return fragment(broken_host(host)) if host is not None else None
 
-    def _virtual_host(self, view: Any, target: Any) -> VirtualHost | None:
-        """The IR behind a fragment (the arguments of `host_fragment`)."""
+    def _virtual_host(self, node: AnyNode) -> VirtualHost | None:
+        """The IR behind a fragment (the arguments of its query)."""
+        args: tuple[Any, ...] = node.args
+        if node.query is contact_fragment:
+            return self._graph.read(contact_host, *args)
+        view, target = args[:2]
         match target:
             case PortRef():
                 return self._graph.read(port_host, view, target)

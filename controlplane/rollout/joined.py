@@ -1,8 +1,9 @@
-"""The route configurations of a proxy-mode sidecar, joined from shared virtual hosts.
+"""Route configurations that are joined per stream from shared virtual hosts.
 
-``px`` and ``pxfc`` are, beside leaves, the only bytes made per stream, and streams with equal sets
-share even these. A composition remembers its parts, so that an ACK approves every virtual host in
-it and a NACK can be bisected by virtual host.
+``px`` and ``pxfc`` (proxy mode) and ``fc`` (first contact in redirect mode) are, beside leaves, the
+only bytes made per stream, and streams with equal sets share even these. A composition remembers
+its parts, so that an ACK approves every virtual host in it and a NACK can be bisected by virtual
+host.
 """
 
 from collections import OrderedDict
@@ -12,13 +13,13 @@ from hashlib import blake2b
 from typing import Literal
 
 from controlplane.rollout.quarantine import Part
-from xds.build.routes import host_fragment, join_proxy_routes
+from xds.build.routes import host_fragment, join_first_contact, join_proxy_routes
 from xds.ir.route import Match, Respond, Route, VirtualHost
 from xds.wire.resource import Resource
 
 CACHE = 512
 
-Joined = Literal["px", "pxfc"]
+Table = Literal["px", "pxfc", "fc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def fragment(body: bytes) -> Fragment:
 
 def broken_host(host: VirtualHost) -> bytes:
     """What stands in for a virtual host that Envoy refuses and that has no last good form."""
-    text = "plait: Envoy rejected the routes of this destination; see: meshctl status --problems\n"
+    text = "plait: Envoy rejected the routes of this destination; see: meshctl status\n"
     route = Route("rejected", Match(), Respond(503, text))
     return host_fragment(replace(host, routes=(route,)))
 
@@ -57,11 +58,12 @@ class JoinCache:
         self._size = size
         self._joined: OrderedDict[tuple[str, tuple[str, ...]], Resource] = OrderedDict()
 
-    def join(self, name: Joined, fragments: tuple[Fragment, ...]) -> Resource:
+    def join(self, name: Table, fragments: tuple[Fragment, ...]) -> Resource:
         key = (name, tuple(each.version for each in fragments))
         found = self._joined.get(key)
         if found is None:
-            found = join_proxy_routes(name, (each.body for each in fragments))
+            bodies = (each.body for each in fragments)
+            found = join_first_contact(bodies) if name == "fc" else join_proxy_routes(name, bodies)
             self._joined[key] = found
             if len(self._joined) > self._size:
                 self._joined.popitem(last=False)

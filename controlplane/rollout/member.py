@@ -11,6 +11,7 @@ from typing import Any
 
 from controlplane.graph import AnyNode
 from controlplane.rollout.joined import Composition
+from controlplane.rollout.modes import PROXY, Mode
 from controlplane.rollout.promotion import Promotions
 from controlplane.rollout.quarantine import Part
 from controlplane.translate.resources import Workload
@@ -32,12 +33,16 @@ class Member:
     account: str
     """The account that the stream's token was issued to."""
     opened: float
-    promotions: Promotions
+    mode: Mode = PROXY
+    promotions: Promotions = field(default_factory=lambda: Promotions(0.0))
+    """Both are those of the workload once it is known."""
     workload: Workload | None = None
     workload_node: AnyNode | None = None
     fixed_node: AnyNode | None = None
     destinations: dict[str, AnyNode] = field(default_factory=dict)
-    """Nodes of promoted authorities."""
+    """Nodes of promoted targets."""
+    targets: dict[str, AnyNode] = field(default_factory=dict)
+    """Of an application without a sidecar: nodes of the targets it subscribes to."""
     holds: dict[tuple[str, str], tuple[Wanted, AnyNode]] = field(default_factory=dict)
     """What the stream is to hold, by (type URL, name)."""
     names: dict[AnyNode, tuple[Wanted, ...]] = field(default_factory=dict)
@@ -48,8 +53,12 @@ class Member:
     """Joined route configurations by (name, version)."""
     trials: dict[Part, Resource] = field(default_factory=dict)
     """Resources under bisection."""
+    retained: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Clusters and assignments that nothing needs any more, and until when they are kept."""
     early: list[tuple[tuple[str, ...], bool]] = field(default_factory=list)
     """Questions that came before the workload was known."""
+    early_types: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    """First requests that came before the workload was known, and what they report as held."""
     reported: str = ""
     """Leaf version that the client said it holds."""
 

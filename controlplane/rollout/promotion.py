@@ -1,9 +1,10 @@
-"""What one proxy-mode sidecar has asked for, and when a name may be taken back. Pure.
+"""What one sidecar has asked for, what was promoted, and when a name may be taken back. Pure.
 
-An unknown authority reaches Envoy's ``*`` virtual host, which asks for the cluster
-``a|authority|bucket``. The answer promotes the authority to a virtual host of its own; the name
-asked for is then needed only until its bucket is over, since Envoy never asks the same name twice.
-The bucket is text, never read as time: its end is counted from the question on our own clock.
+An unknown destination is asked for under a name that ends with a time bucket. The answer promotes
+it: to a virtual host or a listener of its own. The name asked for is then needed only until its
+bucket is over, since Envoy never asks the same name twice. The bucket is text, never read as time:
+its end is counted from the question on our own clock. What a target is, and when two of them are
+the same, says the capture mode.
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -14,104 +15,151 @@ from xds.names import AskedName, parse_asked
 MARGIN = 5.0
 """Seconds added to a bucket's length before its name goes."""
 CEILING = 2_000
-"""Most authorities that one sidecar is given; further ones are answered by an empty cluster."""
+"""Most targets that one sidecar is given; further ones are answered by an empty cluster."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """``promote``: authorities, lower case, that are new to this stream. ``answer``: names to
-    answer, as asked. ``refuse``: names over the ceiling, answered by an empty cluster."""
+    """``promote``: targets that are new to this stream. ``answer``: names to answer, as asked.
+    ``direct``: names to answer without promotion. ``refuse``: names over the ceiling."""
 
     promote: tuple[str, ...] = ()
     answer: tuple[AskedName, ...] = ()
+    direct: tuple[AskedName, ...] = ()
     refuse: tuple[AskedName, ...] = ()
 
 
-class Promotions:
-    """State of one stream. ``bucket`` is the bucket's length in seconds; ``now`` is monotonic."""
+def _any(_: str) -> bool:
+    return True
 
-    def __init__(self, bucket: float, ceiling: int = CEILING) -> None:
+
+class Promotions:
+    """State of one stream. ``bucket`` is the bucket's length in seconds; ``now`` is monotonic.
+
+    ``capture`` is the first letter of names that count, ``normal`` gives the target of one.
+    ``sticky``: whatever a reconnecting sidecar is still subscribed to was promoted (proxy mode,
+    where nothing else shows it).
+    """
+
+    def __init__(
+        self,
+        bucket: float,
+        capture: str = "a",
+        normal: Callable[[str], str] = str.lower,
+        *,
+        sticky: bool = True,
+        ceiling: int = CEILING,
+    ) -> None:
         self._bucket = bucket
+        self._capture = capture
+        self._normal = normal
+        self._sticky = sticky
         self._ceiling = ceiling
-        self._authorities: dict[str, None] = {}
+        self._targets: dict[str, None] = {}
         self._asked: dict[str, tuple[AskedName, float]] = {}
 
     @property
-    def authorities(self) -> tuple[str, ...]:
-        """Promoted authorities in the order of their promotion."""
-        return tuple(self._authorities)
+    def targets(self) -> tuple[str, ...]:
+        """Promoted targets in the order of their promotion."""
+        return tuple(self._targets)
 
     @property
     def asked(self) -> int:
         """Names that are answered and not yet taken back."""
         return len(self._asked)
 
-    def learnt(self, authorities: Iterable[str]) -> tuple[str, ...]:
-        """Promote what the workload knew before; returns those that are new."""
-        return self._promote(authority.lower() for authority in authorities)
+    def target(self, asked: AskedName) -> str:
+        return self._normal(asked.target)
+
+    def learnt(self, targets: Iterable[str]) -> tuple[str, ...]:
+        """Promote what is known from before; returns those that are new."""
+        return self._promote(self._normal(target) for target in targets)
 
     def reconnected(
-        self, names: Iterable[str], versions: Mapping[str, str], done: Container[str], now: float
+        self,
+        names: Iterable[str],
+        versions: Mapping[str, str],
+        done: Container[str],
+        now: float,
+        may_promote: Callable[[str], bool] = _any,
     ) -> Demand:
         """A stream's first request. Names with a version were answered and are still held; those
         in ``done`` were answered and taken back. Of the rest, on which a request may hang, those in
         the two newest buckets present are answered."""
-        found = [asked for name in names if (asked := parse_asked(name)) is not None]
-        proxy = [asked for asked in found if asked.capture == "a"]
-        buckets = sorted({asked.bucket for asked in proxy})[-2:]
-        fresh = [
-            asked
-            for asked in proxy
-            if str(asked) not in versions and str(asked) not in done and asked.bucket in buckets
-        ]
-        for asked in proxy:
-            if str(asked) in versions:
-                self._asked[str(asked)] = (asked, now + self._bucket + MARGIN)
-        promote = self._promote(asked.target.lower() for asked in proxy)
-        answered = self._answer(fresh, now)
-        return Demand(promote, answered.answer, answered.refuse)
+        found = self._parse(names)
+        buckets = sorted({asked.bucket for asked in found})[-2:]
+        fresh, held = [], []
+        for asked in found:
+            name = str(asked)
+            if name in versions:
+                held.append(asked)
+                self._asked[name] = (asked, now + self._bucket + MARGIN)
+            elif name not in done and asked.bucket in buckets:
+                fresh.append(asked)
+        wanted = found if self._sticky else [*held, *fresh]
+        return self._demand(wanted, fresh, now, may_promote)
 
-    def ask(self, names: Iterable[str], now: float) -> Demand:
-        """A later subscription is fresh demand, whatever its bucket."""
-        found = [asked for name in names if (asked := parse_asked(name)) is not None]
-        proxy = [asked for asked in found if asked.capture == "a"]
-        promote = self._promote(asked.target.lower() for asked in proxy)
-        answered = self._answer(proxy, now)
-        return Demand(promote, answered.answer, answered.refuse)
+    def ask(
+        self, names: Iterable[str], now: float, may_promote: Callable[[str], bool] = _any
+    ) -> Demand:
+        """A later subscription is fresh demand, whatever its bucket. ``may_promote(target)`` false
+        leaves a target to the answer alone."""
+        found = self._parse(names)
+        return self._demand(found, found, now, may_promote)
 
     def finished(self, now: float, ready: Callable[[str], bool]) -> tuple[str, ...]:
-        """Names to take back: bucket over, and ``ready(authority)`` says that the virtual host
-        was acknowledged. They are forgotten here."""
+        """Names to take back: bucket over, and ``ready(target)`` says that what the target was
+        promoted to was acknowledged. They are forgotten here."""
         done = tuple(
             name
             for name, (asked, until) in self._asked.items()
-            if until <= now and ready(asked.target.lower())
+            if until <= now and ready(self.target(asked))
         )
         for name in done:
             del self._asked[name]
         return done
 
     def contacting(self) -> frozenset[str]:
-        """Authorities whose asked-for names stand, so that requests may still take the loop."""
-        return frozenset(asked.target.lower() for asked, _ in self._asked.values())
+        """Targets whose asked-for names stand, so that first contact may still go on."""
+        return frozenset(self.target(asked) for asked, _ in self._asked.values())
 
     def next_end(self) -> float | None:
         """When the next bucket ends."""
         return min((until for _, until in self._asked.values()), default=None)
 
-    def _promote(self, authorities: Iterable[str]) -> tuple[str, ...]:
+    def _parse(self, names: Iterable[str]) -> list[AskedName]:
+        found = [asked for name in names if (asked := parse_asked(name)) is not None]
+        return [asked for asked in found if asked.capture == self._capture]
+
+    def _promote(self, targets: Iterable[str]) -> tuple[str, ...]:
         new = []
-        for authority in authorities:
-            if authority not in self._authorities and len(self._authorities) < self._ceiling:
-                self._authorities[authority] = None
-                new.append(authority)
+        for target in targets:
+            if target not in self._targets and len(self._targets) < self._ceiling:
+                self._targets[target] = None
+                new.append(target)
         return tuple(new)
 
-    def _answer(self, names: Iterable[AskedName], now: float) -> Demand:
+    def _demand(
+        self,
+        wanted: Iterable[AskedName],
+        names: Iterable[AskedName],
+        now: float,
+        may_promote: Callable[[str], bool],
+    ) -> Demand:
+        promote: list[str] = []
+        for asked in wanted:
+            target = self.target(asked)
+            # One at a time: what may be promoted depends on what was.
+            if target not in self._targets and may_promote(target):
+                promote += self._promote((target,))
         answer: list[AskedName] = []
+        direct: list[AskedName] = []
         refuse: list[AskedName] = []
         for asked in names:
-            known = asked.target.lower() in self._authorities
-            (answer if known else refuse).append(asked)
+            target = self.target(asked)
+            if target in self._targets:
+                answer.append(asked)
+            else:
+                (refuse if may_promote(target) else direct).append(asked)
             self._asked[str(asked)] = (asked, now + self._bucket + MARGIN)
-        return Demand(answer=tuple(answer), refuse=tuple(refuse))
+        return Demand(tuple(promote), tuple(answer), tuple(direct), tuple(refuse))

@@ -106,7 +106,7 @@ class Verdicts:
             return
         step = self._quarantine.reject(member, parts, message)
         for batch in step.trials:
-            if type_url == types.ROUTE:
+            if type_url == types.ROUTE and (type_url, parts[batch[0]]) not in member.holds:
                 self.try_hosts(member, batch)
             else:
                 member.session.trial(type_url, [member.trials[part] for part in batch])

@@ -4,6 +4,7 @@
 root queries with their arguments (`Wanted`, `Part`); nothing here depends on a stream.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -15,6 +16,7 @@ from controlplane.translate.attached import view
 from controlplane.translate.authority import Dead, Outside, Refused
 from controlplane.translate.endpoints import endpoints, hinted_zone
 from controlplane.translate.forwards import forwards
+from controlplane.translate.redirect_fixed import redirected
 from controlplane.translate.scope import Part, PortRef, Scope, Wanted
 from controlplane.translate.workloads import Capture, Workload, workload
 from controlplane.world.rows import Key
@@ -128,7 +130,7 @@ def host_fragment(q: Reader, view: str, target: PortRef | Outside | Dead, scope:
     return build_routes.host_fragment(found) if found else b""
 
 
-def _needs(q: Reader, upstream: clusters.Upstream, scope: Scope, zone: str) -> tuple[Wanted, ...]:
+def needs(q: Reader, upstream: clusters.Upstream, scope: Scope, zone: str) -> tuple[Wanted, ...]:
     """The cluster of an upstream and, for an EDS cluster, its assignment."""
     ref, kind, name = upstream.ref, upstream.kind, upstream.name
     if kind == "x":
@@ -141,7 +143,7 @@ def _needs(q: Reader, upstream: clusters.Upstream, scope: Scope, zone: str) -> t
     )
 
 
-def _once(wanted: list[Wanted]) -> tuple[Wanted, ...]:
+def once(wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
     return tuple({(w.type_url, w.name): w for w in wanted}.values())
 
 
@@ -159,27 +161,31 @@ def destination(
     if isinstance(meaning, Outside):
         part = Part(host_fragment, ("", meaning, scope))
         name = names.outside(meaning.host, meaning.port)
-        needs = (Wanted(types.CLUSTER, name, outside_cluster, tuple(meaning)),)
-        return Destination(None, f"{meaning.host} is outside the mesh", part, needs)
+        cluster = Wanted(types.CLUSTER, name, outside_cluster, tuple(meaning))
+        return Destination(None, f"{meaning.host} is outside the mesh", part, (cluster,))
     seen = view(q, namespace, meaning)
     wanted = [
         each
         for upstream in routes.upstreams(q, seen, meaning)
-        for each in _needs(q, upstream, scope, zone)
+        for each in needs(q, upstream, scope, zone)
     ]
-    return Destination(meaning, "", Part(host_fragment, (seen, meaning, scope)), _once(wanted))
+    return Destination(meaning, "", Part(host_fragment, (seen, meaning, scope)), once(wanted))
 
 
 @query
 def fixed(q: Reader, pod: Key) -> tuple[Wanted, ...]:
-    """What the sidecar of a pod in proxy mode always holds, secrets and ``px``/``pxfc`` apart;
-    ``()`` when there is no such pod, or it is not in proxy mode or has no address."""
+    """What the sidecar of a pod always holds, secrets and joined routes apart; ``()`` when there is
+    no such pod, or it has no sidecar or no address."""
     found = workload(q, pod)
-    if found is None or found.capture is not Capture.PROXY or not found.address:
+    if found is None or not found.meshed or not found.address:
         return ()
     wanted = [
         Wanted(types.CLUSTER, names.BLACK_HOLE, black_hole, (found.scope.trust_domain,)),
         Wanted(types.ENDPOINT, names.LOCAL_CLUSTER, local_assignment, ()),
+    ]
+    if found.capture is Capture.REDIRECT:
+        return (*wanted, *redirected(q, found))
+    wanted += [
         Wanted(types.LISTENER, names.PROXY, proxy_listener, (pod,)),
         Wanted(types.LISTENER, names.PROXY_LOOP, loop_listener, (pod,)),
     ]
@@ -194,8 +200,8 @@ def fixed(q: Reader, pod: Key) -> tuple[Wanted, ...]:
         wanted.append(Wanted(types.LISTENER, name, forward_listener, (pod, name)))
         if forward.target:
             upstream = clusters.Upstream(forward.target, "t")
-            wanted.extend(_needs(q, upstream, found.scope, found.zone))
-    return _once(wanted)
+            wanted.extend(needs(q, upstream, found.scope, found.zone))
+    return once(wanted)
 
 
 __all__ = [
@@ -212,6 +218,8 @@ __all__ = [
     "inbound_listener",
     "local_assignment",
     "loop_listener",
+    "needs",
+    "once",
     "outside_cluster",
     "proxy_listener",
     "service_cluster",

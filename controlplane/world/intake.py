@@ -15,6 +15,9 @@ SERVICE_NAME = "kubernetes.io/service-name"
 TEMPLATE_HASH = "pod-template-hash"
 PROXY_CONTAINER = "plait-proxy"
 APP_ADDRESS = f"{GROUP}/app-address"
+CAPTURE = f"{GROUP}/capture"
+REDIRECT = "redirect"
+"""Value of `CAPTURE`: the pod's traffic is redirected to a sidecar that was started by hand."""
 
 
 class Taken(NamedTuple):
@@ -159,7 +162,10 @@ def _pod(key: Key, meta: core.ObjectMeta, body: core.PodBody) -> rows.Pod:
         ),
         owner=owner(meta),
         sidecar=any(c.name == PROXY_CONTAINER for c in (*spec.containers, *native))
-        or any(name == APP_ADDRESS for name, _ in annotations),
+        or any(
+            name == APP_ADDRESS or (name, value) == (CAPTURE, REDIRECT)
+            for name, value in annotations
+        ),
         ready=_ready(status),
         deleting=meta.deletion_timestamp is not None,
         host_network=bool(spec.host_network),

@@ -120,7 +120,8 @@ class Pod:
     """Workload owner by decisions: controller owner (a ReplicaSet's without its hash), else label
     app.kubernetes.io/name, app, else the pod's name."""
     sidecar: bool = False
-    """Has the injected container plait-proxy, or annotation mesh.plait.dev/app-address."""
+    """Has the injected container plait-proxy, or annotation mesh.plait.dev/app-address, or
+    mesh.plait.dev/capture: redirect."""
     ready: bool = True
     deleting: bool = False
     host_network: bool = False

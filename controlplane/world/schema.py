@@ -70,6 +70,12 @@ SLICES_OF = Index(
     ENDPOINT_SLICES,
     lambda row: ((row.key.cluster, row.key.namespace, row.service),),
 )
+SLICES_BY_ADDRESS = Index(
+    "endpoint slices by address",
+    ENDPOINT_SLICES,
+    lambda row: tuple(address for each in row.endpoints for address in each.addresses),
+)
+"""For connections to an endpoint's own address."""
 PODS_BY_ADDRESS = Index("pods by address", PODS, lambda row: row.addresses)
 PODS_BY_LABEL = Index(
     "pods by label", PODS, lambda row: label_buckets(row.key.namespace, row.labels)

@@ -3,7 +3,7 @@
 Every stream gets its own leaf, the roots, and the resources that the test names.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -133,6 +133,8 @@ class Plane:
     def asked(self, session: Session, wanted: tuple[str, ...], first: bool) -> None:
         for name in wanted:
             session.want(types.CLUSTER, name, None)
+
+    def started(self, session: Session, type_url: str, held: Mapping[str, str]) -> None: ...
 
     def subscribed(self, session: Session, type_url: str, wanted: tuple[str, ...]) -> None:
         if type_url == types.SECRET and names.IDENTITY_SECRET in wanted:

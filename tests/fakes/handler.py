@@ -87,6 +87,8 @@ class FakeHandler:
             if name not in session.wishes(CLUSTER):
                 session.want(CLUSTER, name, None)
 
+    def started(self, session: Session, type_url: str, held: Mapping[str, str]) -> None: ...
+
     def subscribed(self, session: Session, type_url: str, names: tuple[str, ...]) -> None:
         self.events.append(("subscribed", type_url, names))
         if self.on_subscribed is not None:

@@ -32,7 +32,7 @@ _LB_ENDPOINTS: Final = 2
 _MTLS: Final = Metadata(
     filter_metadata={"envoy.transport_socket_match": struct({TLS_MATCH: TLS_VALUE})}
 )
-_HEALTH: Final = {
+HEALTH: Final = {
     # Envoy treats UNKNOWN as healthy, and a default costs no bytes.
     Health.HEALTHY: HealthStatus.UNKNOWN,
     Health.DRAINING: HealthStatus.DRAINING,
@@ -65,7 +65,7 @@ def _lb_endpoint(source: Endpoint) -> bytes:
     return encode(
         LbEndpoint(
             endpoint=EnvoyEndpoint(address=address(source.address, source.port)),
-            health_status=_HEALTH[source.health],
+            health_status=HEALTH[source.health],
             metadata=_MTLS if source.tls else None,
             load_balancing_weight=source.weight if source.weight != 1 else None,
         )

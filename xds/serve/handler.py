@@ -4,6 +4,7 @@ All calls are synchronous, on the event loop, and may call the session back (``w
 An exception ends that stream alone; `xds.serve.limits.Denied` says how.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from xds.wire.resource import Resource
@@ -18,6 +19,9 @@ class Handler(Protocol):
     def opened(self, session: "Session") -> None:
         """The first request has come: ``session.node`` and ``session.principal`` are set. Wish
         what the client always holds, or ``session.hold()`` until that is known."""
+
+    def started(self, session: "Session", type_url: str, held: Mapping[str, str]) -> None:
+        """The first request of a type has come; ``held`` are the versions it reports as held."""
 
     def asked(self, session: "Session", names: tuple[str, ...], first: bool) -> None:
         """The client asked for clusters on demand (``a|…``, ``f|…``). Each must be wished now or

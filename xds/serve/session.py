@@ -303,6 +303,7 @@ class Session:
             self._stranger = True
         if entering:
             self._handler.opened(self)
+        self._handler.started(self, request.type_url, request.initial_versions)
         if request.type_url == types.ENDPOINT:
             # Clusters may have been sent while nothing could follow them.
             self._follow(subscription, self.sent(types.CLUSTER), held=subscription.sent)

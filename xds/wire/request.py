@@ -8,20 +8,16 @@ DiscoveryRequest, envoy.config.core.v3.Node.
 """
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from xds.wire.fields import FIXED64, LEN, VARINT, Malformed, fields
 
 TOO_LONG_TO_KEEP: Final = 8192
 """Bytes of an error text that are kept; Envoy may quote the whole resource in it."""
 
-_VARINT, _FIXED64, _LEN, _FIXED32 = 0, 1, 2, 5
 _UNKNOWN_ERROR: Final = 2
 _DOUBLE: Final = struct.Struct("<d")
-
-
-class Malformed(ValueError):
-    """The bytes are no acceptable request; the text says what is wrong and where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +37,17 @@ class Limits:
     """Scalars, lists and maps in the node's metadata, together."""
 
 
+__all__ = [  # what callers need to read requests
+    "DEFAULT",
+    "DeltaRequest",
+    "Limits",
+    "Malformed",
+    "Node",
+    "StateRequest",
+    "scan",
+    "scan_state",
+    "TOO_LONG_TO_KEEP",
+]
 DEFAULT: Final = Limits()
 
 
@@ -110,55 +117,6 @@ def _scanner(data: bytes, limits: Limits) -> "_Scanner":
     return _Scanner(data, limits)
 
 
-def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:
-    """The value at ``position`` and the position behind it."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= end:
-            raise Malformed(f"varint cut off at byte {position}")
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            if value >> 64:
-                break
-            return value, position
-    raise Malformed(f"varint over 64 bits before byte {position}")
-
-
-def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Each field between two positions as (number, wire type, value or start, end)."""
-    while position < end:
-        key = data[position]
-        if key < 0x80:
-            position += 1
-        else:
-            key, position = _varint(data, position, end)
-        number, wire = key >> 3, key & 7
-        if not 0 < number < 1 << 29:
-            raise Malformed(f"field number {number} before byte {position}")
-        if wire == _LEN:
-            length = data[position] if position < end else 0x80
-            if length < 0x80:
-                position += 1
-            else:
-                length, position = _varint(data, position, end)
-            start, position = position, position + length
-            if position > end:
-                raise Malformed(f"field {number} of {length} bytes at byte {start} is cut off")
-            yield number, wire, start, position
-        elif wire == _VARINT:
-            value, position = _varint(data, position, end)
-            yield number, wire, value, position
-        elif wire in (_FIXED64, _FIXED32):
-            start, position = position, position + (8 if wire == _FIXED64 else 4)
-            if position > end:
-                raise Malformed(f"field {number} at byte {start} is cut off")
-            yield number, wire, start, position
-        else:
-            raise Malformed(f"wire type {wire} before byte {position}")
-
-
 class _Scanner:
     """Holds the message and what is left of its limits."""
 
@@ -175,8 +133,8 @@ class _Scanner:
         node: Node | None = None
         type_url = nonce = message = ""
         code = 0
-        for number, wire, start, end in _fields(self.data, 0, len(self.data)):
-            if wire != _LEN:
+        for number, wire, start, end in fields(self.data, 0, len(self.data)):
+            if wire != LEN:
                 continue
             if number == 3:
                 subscribe.append(self.name(start, end))
@@ -202,8 +160,8 @@ class _Scanner:
         node: Node | None = None
         type_url = version = nonce = message = ""
         code = 0
-        for number, wire, start, end in _fields(self.data, 0, len(self.data)):
-            if wire != _LEN:
+        for number, wire, start, end in fields(self.data, 0, len(self.data)):
+            if wire != LEN:
                 continue
             if number == 3:
                 names.append(self.name(start, end))
@@ -233,10 +191,10 @@ class _Scanner:
     def entry(self, start: int, end: int) -> tuple[str, str]:
         """A pair of initial_resource_versions."""
         key = version = ""
-        for number, wire, first, last in _fields(self.data, start, end):
-            if wire == _LEN and number == 1:
+        for number, wire, first, last in fields(self.data, start, end):
+            if wire == LEN and number == 1:
                 key = self.text(first, last)
-            elif wire == _LEN and number == 2:
+            elif wire == LEN and number == 2:
                 version = self.text(first, last)
         self.names -= 1
         if self.names < 0:
@@ -245,10 +203,10 @@ class _Scanner:
 
     def error(self, start: int, end: int, code: int, message: str) -> tuple[int, str]:
         """google.rpc.Status: its code and the beginning of its text, whatever bytes that is."""
-        for number, wire, first, last in _fields(self.data, start, end):
-            if number == 1 and wire == _VARINT:
+        for number, wire, first, last in fields(self.data, start, end):
+            if number == 1 and wire == VARINT:
                 code = first & 0xFFFF_FFFF
-            elif number == 2 and wire == _LEN:
+            elif number == 2 and wire == LEN:
                 last = min(last, first + TOO_LONG_TO_KEEP)
                 message = self.data[first:last].decode(errors="replace")
         return code or _UNKNOWN_ERROR, message
@@ -257,8 +215,8 @@ class _Scanner:
         """Fields of a Node; a second one in the same message adds to the first, as in protobuf."""
         name, cluster, region, zone = seen.id, seen.cluster, seen.region, seen.zone
         metadata = dict(seen.metadata)
-        for number, wire, first, last in _fields(self.data, start, end):
-            if wire != _LEN:
+        for number, wire, first, last in fields(self.data, start, end):
+            if wire != LEN:
                 continue
             if number == 1:
                 name = self.text(first, last)
@@ -271,10 +229,10 @@ class _Scanner:
         return Node(name, cluster, metadata, region, zone)
 
     def locality(self, start: int, end: int, region: str, zone: str) -> tuple[str, str]:
-        for number, wire, first, last in _fields(self.data, start, end):
-            if number == 1 and wire == _LEN:
+        for number, wire, first, last in fields(self.data, start, end):
+            if number == 1 and wire == LEN:
                 region = self.text(first, last)
-            elif number == 2 and wire == _LEN:
+            elif number == 2 and wire == LEN:
                 zone = self.text(first, last)
         return region, zone
 
@@ -290,15 +248,15 @@ class _Scanner:
         """google.protobuf.Struct: a map (field 1) of names to values."""
         self.deeper(depth)
         found: dict[str, Any] = {}
-        for number, wire, first, last in _fields(self.data, start, end):
-            if number != 1 or wire != _LEN:
+        for number, wire, first, last in fields(self.data, start, end):
+            if number != 1 or wire != LEN:
                 continue
             self.deeper(depth)
             key, value = "", None
-            for part, kind, low, high in _fields(self.data, first, last):
-                if part == 1 and kind == _LEN:
+            for part, kind, low, high in fields(self.data, first, last):
+                if part == 1 and kind == LEN:
                     key = self.text(low, high)
-                elif part == 2 and kind == _LEN:
+                elif part == 2 and kind == LEN:
                     value = self.value(low, high, depth)
             found[key] = value
         return found
@@ -307,18 +265,18 @@ class _Scanner:
         """google.protobuf.Value; of a oneof that occurs twice the last counts."""
         self.deeper(depth)
         value: Any = None
-        for number, wire, first, last in _fields(self.data, start, end):
-            if number == 1 and wire == _VARINT:
+        for number, wire, first, last in fields(self.data, start, end):
+            if number == 1 and wire == VARINT:
                 value = None
-            elif number == 2 and wire == _FIXED64:
+            elif number == 2 and wire == FIXED64:
                 value = _DOUBLE.unpack_from(self.data, first)[0]
-            elif number == 3 and wire == _LEN:
+            elif number == 3 and wire == LEN:
                 value = self.text(first, last)
-            elif number == 4 and wire == _VARINT:
+            elif number == 4 and wire == VARINT:
                 value = first != 0
-            elif number == 5 and wire == _LEN:
+            elif number == 5 and wire == LEN:
                 value = self.struct(first, last, depth + 1)
-            elif number == 6 and wire == _LEN:
+            elif number == 6 and wire == LEN:
                 value = self.list(first, last, depth + 1)
         return value
 
@@ -326,7 +284,7 @@ class _Scanner:
         """google.protobuf.ListValue."""
         self.deeper(depth)
         found = []
-        for number, wire, first, last in _fields(self.data, start, end):
-            if number == 1 and wire == _LEN:
+        for number, wire, first, last in fields(self.data, start, end):
+            if number == 1 and wire == LEN:
                 found.append(self.value(first, last, depth))
         return found

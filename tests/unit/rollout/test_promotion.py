@@ -54,7 +54,7 @@ def test_a_name_is_taken_back_after_its_bucket_and_only_when_its_host_was_acknow
     assert promotions.finished(end, lambda _: False) == ()
     assert promotions.finished(end, lambda authority: authority == "reviews") == ("a|reviews|1",)
     assert promotions.asked == 0
-    assert promotions.authorities == ("reviews",)
+    assert promotions.targets == ("reviews",)
 
 
 def test_above_the_ceiling_a_name_is_refused_and_known_ones_go_on() -> None:

@@ -1,0 +1,146 @@
+"""Which nodes of the graph a stream holds: kept in line with its workload and its promotions."""
+
+from collections.abc import Callable, Iterable
+
+from controlplane.graph import AnyNode, Change, Graph
+from controlplane.rollout import proxyless
+from controlplane.rollout.delivery import Delivery
+from controlplane.rollout.member import Member, difference
+from controlplane.rollout.modes import REDIRECT, Found
+from controlplane.translate.resources import fixed
+from controlplane.translate.scope import Wanted
+from xds import types
+from xds.serve.lanes import Lane
+
+DRAIN = 7.0
+"""Seconds that the clusters of a removed listener stay: its connections drain meanwhile (Envoy's
+drain time, `sidecar.launch`, and a margin)."""
+
+KEPT = (types.CLUSTER, types.ENDPOINT)
+
+Desired = dict[tuple[str, str], Wanted]
+
+
+class Holdings:
+    """Owned by the edge. ``publish`` takes changes that concern other streams too."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        delivery: Delivery,
+        publish: Callable[[list[Change]], None],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._graph = graph
+        self._delivery = delivery
+        self._publish = publish
+        self._monotonic = monotonic
+
+    def reconcile(self, member: Member, lane: Lane) -> None:
+        """Subscribe to what the stream is to hold, drop the rest, and wish what is new."""
+        graph, work = self._graph, member.workload
+        assert work is not None
+        if proxyless.is_proxyless(member):
+            changes = proxyless.settle(graph, member)
+            found = [self._delivery.value(node) for node in member.targets.values()]
+            self._hold(member, proxyless.desired(found), lane, changes)
+            return
+        if member.fixed_node is None:
+            member.fixed_node = graph.subscribe(member, fixed, member.pod)
+        gone, new = difference(member.destinations, member.promotions.targets)
+        for target in gone:
+            graph.unsubscribe(member, member.destinations.pop(target))
+        for target in new:
+            part = member.mode.part(work, target)
+            member.destinations[target] = graph.subscribe(member, part.query, *part.args)
+        changes = graph.settle(only=[member.fixed_node, *member.destinations.values()])
+        self._hold(member, self._desired(member), lane, changes)
+
+    def release(self, member: Member) -> None:
+        """Drop every subscription but that to the workload. Wishes stay as they are."""
+        graph = self._graph
+        for key in tuple(member.holds):
+            graph.unsubscribe(member, member.drop(*key))
+        for node in (*member.hosts, *member.destinations.values()):
+            graph.unsubscribe(member, node)
+        member.hosts = {}
+        member.destinations = {}
+        member.retained = {}
+        proxyless.release(graph, member)
+        if member.fixed_node is not None:
+            graph.unsubscribe(member, member.fixed_node)
+            member.fixed_node = None
+
+    def expire(self, member: Member, now: float) -> None:
+        """Let go of clusters whose listener has drained."""
+        for key, until in tuple(member.retained.items()):
+            if until <= now:
+                del member.retained[key]
+                self._graph.unsubscribe(member, member.drop(*key))
+                member.session.want(*key, None)
+
+    def _desired(self, member: Member) -> Desired:
+        desired: Desired = {}
+        fixed_: Iterable[Wanted] = self._delivery.value(member.fixed_node) or ()
+        for each in fixed_:
+            desired[each.type_url, each.name] = each
+        hosts: dict[AnyNode, tuple[str, ...]] = {}
+        contacting = member.promotions.contacting()
+        lasting = not all(contact_only for _, contact_only in member.mode.tables)
+        for target, node in member.destinations.items():
+            found: Found | None = self._delivery.value(node)
+            if found is None:
+                continue
+            for each in found.needs:
+                desired[each.type_url, each.name] = each
+            if found.fragment is not None and (lasting or target in contacting):
+                clusters = tuple(n.name for n in found.needs if n.type_url == types.CLUSTER)
+                host = self._graph.subscribe(member, found.fragment.query, *found.fragment.args)
+                hosts[host] = tuple(dict.fromkeys((*hosts.get(host, ()), *clusters)))
+        for host in member.hosts:
+            if host not in hosts:
+                self._graph.unsubscribe(member, host)
+        # One order in every replica and after every restart: the joined bytes must be equal.
+        member.hosts = dict(sorted(hosts.items(), key=lambda item: str(item[0])))
+        return desired
+
+    def _hold(self, member: Member, desired: Desired, lane: Lane, changes: list[Change]) -> None:
+        graph = self._graph
+        dropped = self._drop(member, desired)
+        added = []
+        for key, wanted in desired.items():
+            member.retained.pop(key, None)
+            if key not in member.holds:
+                node = graph.subscribe(member, wanted.query, *wanted.args)
+                member.add(wanted, node)
+                added.append(node)
+        changes += graph.settle(only=[*added, *member.hosts])
+        for node in added:
+            self._delivery.offer(member, node, lane)
+        for type_url, name in dropped:
+            if (type_url, name) not in member.holds:
+                member.session.want(type_url, name, None)
+        self._delivery.join(member, lane)
+        others = [change for change in changes if len(change.streams) > (member in change.streams)]
+        if others:
+            self._publish(others)
+
+    def _drop(self, member: Member, desired: Desired) -> list[tuple[str, str]]:
+        """Unsubscribe from what is no longer wanted; returns it. What connections of a removed
+        listener may still need is kept for a while."""
+        dropped = []
+        until = self._monotonic() + DRAIN
+        for key, (wanted, _) in tuple(member.holds.items()):
+            other = desired.get(key)
+            if other is not None and (other.query, other.args) == (wanted.query, wanted.args):
+                continue
+            if (
+                other is None
+                and member.mode is REDIRECT
+                and key[0] in (types.CLUSTER, types.ENDPOINT)
+            ):
+                member.retained.setdefault(key, until)
+                continue
+            self._graph.unsubscribe(member, member.drop(*key))
+            dropped.append(key)
+        return dropped

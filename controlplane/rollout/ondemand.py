@@ -1,0 +1,153 @@
+"""Answers what sidecars ask for, remembers it, and takes asked-for names back."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from controlplane.graph import Graph
+from controlplane.rollout.delivery import Delivery
+from controlplane.rollout.learnt import Learnt
+from controlplane.rollout.learnt_lines import Owner, Reference
+from controlplane.rollout.member import Member
+from controlplane.rollout.modes import POD_CEILING, REDIRECT, Answer, Found
+from controlplane.rollout.promotion import Demand
+from controlplane.translate.redirect_contact import Contact
+from xds import types
+from xds.build.clusters import asked_nothing
+from xds.names import parse_asked
+from xds.serve.lanes import Lane
+
+Reconcile = Callable[[Member, Lane], None]
+
+
+def owner_of(member: Member) -> Owner:
+    work = member.workload
+    assert work is not None
+    return Owner(work.namespace, work.owner)
+
+
+class OnDemand:
+    """Owned by the edge."""
+
+    def __init__(
+        self, graph: Graph, learnt: Learnt, delivery: Delivery, reconcile: Reconcile
+    ) -> None:
+        self._graph = graph
+        self._learnt = learnt
+        self._delivery = delivery
+        self._reconcile = reconcile
+
+    def recall(self, member: Member) -> None:
+        """Promote what the workload learnt before."""
+        references = self._learnt.of(owner_of(member))
+        member.promotions.learnt(member.mode.learnt(self._graph, references))
+
+    def started(self, member: Member, type_url: str, held: Mapping[str, str]) -> None:
+        """A type's first request. In redirect mode it tells a start from a reconnect: a sidecar
+        that starts is given what its workload learnt, one that reconnects shows what it has."""
+        if member.mode is not REDIRECT:
+            return
+        if type_url == types.CLUSTER and not held:
+            self.recall(member)
+            self._reconcile(member, Lane.CONFIG)
+        elif type_url == types.LISTENER and member.promotions.learnt(member.mode.held(held)):
+            self._reconcile(member, Lane.CONFIG)
+
+    def asked(self, member: Member, names: tuple[str, ...], first: bool, now: float) -> None:
+        """The sidecar asks for clusters."""
+        promotions = member.promotions
+
+        def may_promote(target: str) -> bool:
+            return self._may_promote(member, target)
+
+        if first:
+            done = self._learnt.done(owner_of(member), member.pod.name)
+            versions = member.session.acked(types.CLUSTER)
+            demand = promotions.reconnected(names, versions, done, now, may_promote)
+        else:
+            demand = promotions.ask(names, now, may_promote)
+        if demand.promote:
+            self._remember(member, demand.promote)
+        # Promoted or not, first contact has begun anew: its route table may have to grow.
+        self._reconcile(member, Lane.DEMAND)
+        self._answer(member, names, demand)
+
+    def take_back(self, member: Member, now: float) -> None:
+        """Remove names whose bucket is over and whose promotion was acknowledged."""
+
+        def ready(target: str) -> bool:
+            node = member.destinations.get(target)
+            return node is None or self._delivery.promoted(member, node)
+
+        names = member.promotions.finished(now, ready)
+        if names:
+            self._learnt.finish(owner_of(member), member.pod.name, names)
+            for name in names:
+                member.session.want(types.CLUSTER, name, None)
+            self._reconcile(member, Lane.CONFIG)
+
+    def held(self, member: Member) -> None:
+        """Keep what a live stream holds from ageing."""
+        found = (self._delivery.value(node) for node in member.destinations.values())
+        self._learnt.held(owner_of(member), _references(each for each in found if each))
+
+    def _may_promote(self, member: Member, target: str) -> bool:
+        """Pods by address are promoted up to a ceiling: a scraper touches every pod there is."""
+        found = self._found(member, target)
+        if not isinstance(found, Contact):
+            return True
+        if found.kind == "outside":
+            return False
+        if found.pod is None or target in member.destinations:
+            return True
+        return self._pods(member) < POD_CEILING
+
+    def _pods(self, member: Member) -> int:
+        found = (self._delivery.value(node) for node in member.destinations.values())
+        return sum(1 for each in found if isinstance(each, Contact) and each.pod is not None)
+
+    def _found(self, member: Member, target: str) -> Found:
+        assert member.workload is not None
+        part = member.mode.part(member.workload, target)
+        found: Found = self._graph.read(part.query, *part.args)
+        return found
+
+    def _answer(self, member: Member, names: tuple[str, ...], demand: Demand) -> None:
+        assert member.workload is not None
+        mode, promotions = member.mode, member.promotions
+        for asked in demand.answer:
+            found = self._found(member, promotions.target(asked))
+            self._want(member, str(asked), mode.answer(member.workload, str(asked), found))
+        for asked in demand.direct:
+            found = self._found(member, promotions.target(asked))
+            answer = mode.direct(str(asked), found)
+            if answer is None:
+                answer = mode.answer(member.workload, str(asked), found)
+            self._want(member, str(asked), answer)
+        for asked in demand.refuse:
+            self._want(member, str(asked), Answer(asked_nothing(str(asked))))
+        known = {str(each) for each in (*demand.answer, *demand.direct, *demand.refuse)}
+        held = member.session.acked(types.CLUSTER)
+        for name in names:
+            parsed = parse_asked(name)
+            if name in known or name not in held or parsed is None:
+                continue
+            # Answered before this stream; what it holds is right until its bucket is over.
+            found = self._found(member, promotions.target(parsed))
+            self._want(member, name, mode.answer(member.workload, name, found))
+
+    def _want(self, member: Member, name: str, answer: Answer) -> None:
+        member.session.want(
+            types.CLUSTER, name, answer.cluster, Lane.DEMAND, endpoints=answer.endpoints
+        )
+
+    def _remember(self, member: Member, targets: Iterable[str]) -> None:
+        """Note what a workload learnt, before the bytes leave. Unknown names are not kept."""
+        for reference in _references(self._found(member, target) for target in targets):
+            self._learnt.learn(owner_of(member), reference)
+
+
+def _references(found: Iterable[Found]) -> list[Reference]:
+    return [
+        Reference(each.target.namespace, each.target.service, each.target.port)
+        for each in found
+        if each.target is not None
+    ]
