@@ -23,10 +23,8 @@ INBOUND_PORT: Final = 15006
 OUTBOUND_PORT: Final = 15001
 INBOUND_SOURCE: Final = "127.0.0.6"
 """The address from which the sidecar hands IPv4 connections to the application."""
-INBOUND_DSCP: Final = 0x2B
-"""What the sidecar writes into the headers of the IPv6 connections that it hands to the application
-(IPV6_TCLASS, four times this). There is no second loopback address in IPv6 to tell them by; the
-value is of the pool for local use (RFC 2474, section 6), and the packets never leave the pod."""
+INBOUND_SOURCE6: Final = "::1"
+"""The same for IPv6, which has no second loopback address."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -88,7 +86,7 @@ class _Family(NamedTuple):
 
 _FAMILY: Final = {
     "ip": _Family("ip", "127.0.0.0/8", f"ip saddr {INBOUND_SOURCE}", 4),
-    "ip6": _Family("ip6", "::1", f'oifname "lo" ip6 dscp {INBOUND_DSCP:#x}', 6),
+    "ip6": _Family("ip6", "::1", f"ip6 saddr {INBOUND_SOURCE6}", 6),
 }
 _NAT_PRIORITY: Final = -100
 """dstnat, by its number: older nft knows the name at prerouting alone."""

@@ -14,6 +14,8 @@ import h2.connection
 import h2.events
 from aiohttp import WSMsgType, web
 
+from tests.envoy import place
+
 STATUS, DELAY, FAIL, KEY = "x-test-status", "x-test-delay", "x-test-fail", "x-test-key"
 """A request may ask for a status, for seconds of delay, and for 503 to the first N requests of a
 key."""
@@ -48,7 +50,8 @@ class App:
         if self._http1 is None:
             self._http1 = web.Server(self._http1_request, access_log=None)
         loop = asyncio.get_running_loop()
-        self._servers.append(await loop.create_server(lambda: _Sniffer(self), address, port))
+        sock = place.bound(address, port)
+        self._servers.append(await loop.create_server(lambda: _Sniffer(self), sock=sock))
 
     async def stop(self) -> None:
         for server in self._servers:
@@ -180,7 +183,7 @@ class Lines:
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
 
     async def start(self, address: str, port: int) -> None:
-        self._server = await asyncio.start_server(self._serve, address, port)
+        self._server = await asyncio.start_server(self._serve, sock=place.bound(address, port))
 
     async def stop(self) -> None:
         assert self._server is not None

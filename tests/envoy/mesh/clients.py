@@ -11,6 +11,8 @@ import h2.config
 import h2.connection
 import h2.events
 
+from tests.envoy import place
+
 DEADLINE = 30.0
 """Seconds for one request: generous, because the machine may run many tests at once."""
 
@@ -47,7 +49,7 @@ class Http1:
 
     @classmethod
     async def open(cls, address: str, port: int, tls: ssl.SSLContext | None = None) -> "Http1":
-        return cls(*await asyncio.open_connection(address, port, ssl=tls))
+        return cls(*await place.connect(address, port, tls))
 
     async def ask(
         self,
@@ -113,7 +115,7 @@ async def http2(
 ) -> Reply:
     """One HTTP/2 request with prior knowledge, on a connection of its own."""
     async with asyncio.timeout(DEADLINE):
-        reader, writer = await asyncio.open_connection(address, port)
+        reader, writer = await place.connect(address, port)
         try:
             return await _http2(reader, writer, authority, path, method, headers or {})
         finally:
@@ -154,7 +156,7 @@ async def _http2(
 async def say(address: str, port: int, *lines: bytes, banner: bool = False) -> list[bytes]:
     """Send lines over one TCP connection and return the answers, the banner first."""
     async with asyncio.timeout(DEADLINE):
-        reader, writer = await asyncio.open_connection(address, port)
+        reader, writer = await place.connect(address, port)
         try:
             answers = [await reader.readline()] if banner else []
             for line in lines:
