@@ -127,10 +127,17 @@ class Mesh:
         self.graph.apply([Delete(taken.table, taken.key) for taken in rows])
         self.edge.publish(self.graph.settle())
 
-    def connect(self, pod: str, account: str = "web", *, held: "Client | None" = None) -> "Client":
+    def connect(
+        self,
+        pod: str,
+        account: str = "web",
+        *,
+        held: "Client | None" = None,
+        routes: tuple[str, ...] = ("px", "pxfc"),
+    ) -> "Client":
         principal = SimpleNamespace(account=account, expires_at=None)
         session = Session(self.edge, self.cache, principal=principal)
-        client = Client(session, f"default/shop/{pod}")
+        client = Client(session, f"default/shop/{pod}", routes)
         if held is not None:
             client.held = {kind: dict(names) for kind, names in held.held.items()}
             client.asked = set(held.asked)
@@ -144,6 +151,7 @@ class Client:
 
     session: Session
     node: str
+    routes: tuple[str, ...] = ("px", "pxfc")
     held: dict[str, dict[str, str]] = field(default_factory=dict)
     bodies: dict[tuple[str, str], bytes] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
@@ -161,27 +169,32 @@ class Client:
             (types.CLUSTER, wildcard),
             (types.ENDPOINT, ("local",)),
             (types.LISTENER, ()),
-            (types.ROUTE, ("px", "pxfc")),
+            (types.ROUTE, self.routes),
         ):
             held = self.held.get(kind, {})
-            subscribe = tuple({*names, *(held if kind == types.ENDPOINT else ())})
+            by_name = held if kind in (types.ENDPOINT, types.ROUTE) else ()
+            subscribe = tuple({*names, *by_name})
             self.session.receive(DeltaRequest(node, kind, subscribe, initial_versions=dict(held)))
             node = None
         self.drain()
 
-    def ask(self, authority: str, bucket: str = "1") -> str:
-        """A request for an authority that is not known: the name it is asked under."""
-        name = f"a|{authority}|{bucket}"
+    def ask(self, target: str, bucket: str = "1", capture: str = "a") -> str:
+        """A request for a destination that is not known: the name it is asked under."""
+        name = f"{capture}|{target}|{bucket}"
         self.asked.add(name)
         self.session.receive(DeltaRequest(type_url=types.CLUSTER, subscribe=(name,)))
         self.drain()
         return name
 
     def drain(self) -> None:
-        """Take and answer every response."""
+        """Take and answer every response; subscribe to the routes of listeners that came."""
         while (outgoing := self.session.pull()) is not None:
             response = decode_response(with_nonce(outgoing.batch.body, outgoing.nonce))
             self._take(response)
+            wished = self.session.wishes(types.ROUTE).keys()
+            new = tuple(sorted(wished - self.session.subscribed(types.ROUTE)))
+            if response.type_url == types.LISTENER and new:
+                self.session.receive(DeltaRequest(type_url=types.ROUTE, subscribe=new))
 
     def _take(self, response: Response) -> None:
         kind = response.type_url
