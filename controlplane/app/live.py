@@ -1,5 +1,6 @@
 """The running control plane as the admin API sees it: implements `controlplane.app.inspect`."""
 
+import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,9 @@ from controlplane.world.rows import Key
 from controlplane.world.schema import PODS, TABLES
 from controlplane.world.tables import Table
 from xds.serve.service import Service
+
+
+_log = logging.getLogger(__name__)
 
 
 class Live:
@@ -46,6 +50,8 @@ class Live:
             ) from None
         self._serving = True
         self._parts.signal.bump()
+        listen = self._parts.settings.listen._replace(port=self._identities.port)
+        _log.info("ready", extra={"listen": str(listen)})
 
     # --- status --------------------------------------------------------------------------------
 

@@ -93,6 +93,8 @@ class Pipeline:
         self._changed()
         gc.collect()
         gc.freeze()
+        # What is made from now on is freed by count; frequent collections would only cost time.
+        gc.set_threshold(50_000, 20, 100)
 
     async def run(self) -> None:
         ticks = asyncio.create_task(self._keep_time(), name="deadlines")
