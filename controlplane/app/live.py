@@ -23,7 +23,6 @@ from controlplane.world.schema import PODS, TABLES
 from controlplane.world.tables import Table
 from xds.serve.service import Service
 
-
 _log = logging.getLogger(__name__)
 
 
