@@ -35,10 +35,15 @@ class Sidecar:
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, port: int) -> None:
-        """Connect and subscribe with the versions held. ``rested`` is set when a name that does
-        not exist was answered: the server answers in order, so nothing else is on its way. (Of a
-        server that speaks no xDS: when it has answered at all.)"""
+        """Connect and subscribe with the versions held. ``rested`` is set when every name that
+        was subscribed to is answered or held, and a name that does not exist was answered: the
+        server answers in order, so nothing else is on its way. (Of a server that speaks no xDS:
+        when it has answered at all.)"""
         self.close()
+        names = {name for each in self._fleet.subscriptions.values() for name in each}
+        held = (name for each in self.versions.values() for name in each)
+        self._unanswered = names.difference(held, "*")
+        self._probed = False
         self.rested: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._channel = grpc.aio.secure_channel(
             f"localhost:{port}",
@@ -86,8 +91,8 @@ class Sidecar:
     def _learn(self, data: bytes) -> None:
         response = decode_response(data)
         if response.type_url == PROBE:
-            if not self.rested.done():
-                self.rested.set_result(None)
+            self._probed = True
+            self._rest()
             return
         held = self.versions.setdefault(response.type_url, {})
         self.resources += len(response.resources)
@@ -96,6 +101,13 @@ class Sidecar:
             held[each.name] = each.version
         for name in response.removed:
             held.pop(name, None)
+        if self._unanswered:
+            self._unanswered.difference_update(response.names, response.removed)
+            self._rest()
+
+    def _rest(self) -> None:
+        if self._probed and not self._unanswered and not self.rested.done():
+            self.rested.set_result(None)
 
 
 class Fleet:
