@@ -11,6 +11,7 @@ from controlplane.app.live_parts import LiveParts
 from controlplane.graph import AnyNode, Step
 from controlplane.rollout.blame import behind
 from controlplane.rollout.member import Member
+from controlplane.rollout.verdicts import Rejected
 from controlplane.translate.workloads import Capture, workload
 from controlplane.world.rows import Key
 from controlplane.world.schema import PODS
@@ -63,8 +64,8 @@ class Sidecars:
         return views.Proxies(tuple(found[key] for key in sorted(found)))
 
     def summary(self, member: Member) -> views.ProxySummary:
-        states = member.session.report()
-        deliveries = [_delivery(state) for state in states]
+        states = self._states(member)
+        deliveries = [self._standing(member, state)[0] for state in states]
         clock = self._parts.clock
         age = clock.monotonic() - member.opened
         expires = getattr(member.session.principal, "expires_at", None)
@@ -103,19 +104,42 @@ class Sidecars:
     def config(self, namespace: str, pod: str, *, bodies: bool) -> views.ProxyConfig:
         member = self.member(namespace, pod)
         resources = tuple(
-            self._resource(member, state, bodies=bodies) for state in member.session.report()
+            self._resource(member, state, bodies=bodies) for state in self._states(member)
         )
         return views.ProxyConfig(self.summary(member), resources)
+
+    def _states(self, member: Member) -> tuple[ResourceState, ...]:
+        """The stream's report, and what it does without because its only version was rejected."""
+        states = member.session.report()
+        known = {(state.type_url, state.name) for state in states}
+        missing = [
+            ResourceState(
+                record.type_url, record.name, True, record.rejection.part.version, "", "", ""
+            )
+            for record in self._parts.verdicts.rejected()
+            if (record.type_url, record.name) not in known and _concerns(record, member)
+        ]
+        if not missing:
+            return states
+        place = {type_url: n for n, type_url in enumerate(types.PUSH_ORDER)}
+        return tuple(
+            sorted((*states, *missing), key=lambda s: (place.get(s.type_url, len(place)), s.name))
+        )
+
+    def _standing(self, member: Member, state: ResourceState) -> tuple[views.Delivery, str]:
+        """How far a resource has come, and Envoy's reason if it refused it."""
+        nack = state.nacked or self._verdict(member, state)
+        return (views.Delivery.REJECTED if nack else _delivery(state)), nack
 
     def _resource(
         self, member: Member, state: ResourceState, *, bodies: bool
     ) -> views.ResourceView:
-        nack = state.nacked or self._verdict(member, state)
+        delivery, nack = self._standing(member, state)
         held = self._held(member, state) if bodies else None
         return views.ResourceView(
             type=types.SHORT.get(state.type_url, state.type_url),
             name=state.name,
-            state=views.Delivery.REJECTED if nack else _delivery(state),
+            state=delivery,
             asked=state.asked,
             wish=state.wish,
             sent=state.sent,
@@ -128,10 +152,9 @@ class Sidecars:
     def _verdict(self, member: Member, state: ResourceState) -> str:
         """Envoy's reason for refusing the version that the graph wishes, when there is one."""
         for record in self._parts.verdicts.rejected():
-            if record.type_url == state.type_url and record.name == state.name:
-                hold = member.holds.get((state.type_url, state.name))
-                if hold is not None and hold[1] is record.rejection.part.node:
-                    return record.rejection.reason
+            same = (record.type_url, record.name) == (state.type_url, state.name)
+            if same and _concerns(record, member):
+                return record.rejection.reason
         return ""
 
     def _held(self, member: Member, state: ResourceState) -> Resource | None:
@@ -227,6 +250,12 @@ class Sidecars:
         """Whether there is a Pod object."""
         key = Key(self._parts.settings.cluster, namespace, pod)
         return self._parts.graph.read(workload, key) is not None
+
+
+def _concerns(record: Rejected, member: Member) -> bool:
+    """Whether a rejection is of a resource as this stream would hold it."""
+    hold = member.holds.get((record.type_url, record.name))
+    return hold is not None and hold[1] is record.rejection.part.node
 
 
 def _delivery(state: ResourceState) -> views.Delivery:

@@ -142,6 +142,10 @@ class Quarantine:
             self._approved.pop(node, None)
         return found
 
+    def lift(self, part: Part) -> None:
+        """A verdict that was for all streams counts no more."""
+        self._rejected.pop(part, None)
+
     def rejections(self) -> tuple[Rejection, ...]:
         """Every standing verdict, oldest first."""
         return (*self._rejected.values(), *self._rejected_by.values())

@@ -34,6 +34,11 @@ class Rejected:
     """The sidecar that refused, ``POD.NAMESPACE``."""
     objects: tuple[ObjectRef, ...]
 
+    @property
+    def node(self) -> AnyNode:
+        """What made the rejected version."""
+        return self.rejection.part.node  # type: ignore[return-value]  # parts are judged by node
+
 
 class Verdicts:
     """Owned by the edge. ``try_hosts`` sends a bisection of virtual hosts (`Delivery`)."""
@@ -118,10 +123,15 @@ class Verdicts:
         reoffer({part.node for part in parts})  # type: ignore[misc]  # nodes
 
     def left(self, member: Member, reoffer: Reoffer) -> None:
-        """A stream has ended; what it was bisecting is open again."""
+        """A stream has ended, and holds nothing any more; what it was bisecting is open again.
+
+        So is what nobody else holds: the next stream tries it, because the reason may have gone
+        with the old one (a taken port).
+        """
         freed = self._quarantine.leave(member)
         for part, record in tuple(self._records.items()):
-            if record.rejection.stream is member:
+            if record.rejection.stream is member or not self._graph.streams(record.node):
+                self._quarantine.lift(part)
                 del self._records[part]
         if freed:
             reoffer({part.node for part in freed})  # type: ignore[misc]  # nodes
