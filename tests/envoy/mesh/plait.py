@@ -158,6 +158,20 @@ class Plait:
 
         await until(f"settled with {sidecars} sidecars", current)
 
+    async def settled_or_rejecting(self) -> None:
+        """Wait until no sidecar waits for anything: each holds all or has refused something."""
+
+        async def quiet() -> bool:
+            status = await self.get("/v1/status")
+            return not status["pending"] and not status["sidecars"]["waiting"]
+
+        await until("quiet", quiet)
+
+    async def nacks(self) -> float:
+        """Responses that sidecars refused since this process started."""
+        found = await self.metrics()
+        return sum(value for name, value in found.items() if name.startswith("plait_xds_nacks"))
+
     async def config(self, pod: str) -> dict[str, Any]:
         """What a sidecar holds, as the control plane knows it."""
         found: dict[str, Any] = await self.get(f"/v1/proxies/shop/{pod}", bodies="true")
@@ -175,6 +189,16 @@ class Plait:
                     each for each in (sample[2] or "").split(",") if not each.startswith("otel_")
                 ]
                 found[f"{sample[1]}{{{','.join(labels)}}}"] = float(sample[3])
+        return found
+
+    async def pushed(self) -> dict[str, float]:
+        """Resources sent since this process started, by type; ``bytes`` is their size together."""
+        found: dict[str, float] = {}
+        for name, value in (await self.metrics()).items():
+            if name.startswith("plait_xds_resources") and value:
+                found[name.partition('"')[2].partition('"')[0]] = value
+            elif name.startswith("plait_xds_resource_bytes"):
+                found["bytes"] = found.get("bytes", 0) + value
         return found
 
     async def meshctl(self, *arguments: str, code: int | None = 0) -> Called:
