@@ -16,7 +16,7 @@ except ImportError:
     atheris = None
 
 with (
-    atheris.instrument_imports(include=["xds.wire.request"])
+    atheris.instrument_imports(include=["xds.wire.request", "xds.wire.fields"])
     if atheris
     else contextlib.nullcontext()
 ):

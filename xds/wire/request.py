@@ -13,6 +13,19 @@ from typing import Any, Final
 
 from xds.wire.fields import FIXED64, LEN, VARINT, Malformed, fields
 
+__all__ = [
+    "DEFAULT",
+    "TOO_LONG_TO_KEEP",
+    "DeltaRequest",
+    "Limits",
+    "Malformed",
+    "Node",
+    "StateRequest",
+    "node_at",
+    "scan",
+    "scan_state",
+]
+
 TOO_LONG_TO_KEEP: Final = 8192
 """Bytes of an error text that are kept; Envoy may quote the whole resource in it."""
 
@@ -37,17 +50,6 @@ class Limits:
     """Scalars, lists and maps in the node's metadata, together."""
 
 
-__all__ = [  # what callers need to read requests
-    "DEFAULT",
-    "DeltaRequest",
-    "Limits",
-    "Malformed",
-    "Node",
-    "StateRequest",
-    "scan",
-    "scan_state",
-    "TOO_LONG_TO_KEEP",
-]
 DEFAULT: Final = Limits()
 
 
@@ -107,6 +109,14 @@ def scan_state(data: bytes, limits: Limits = DEFAULT) -> StateRequest:
     """Read one DiscoveryRequest; everything else as in `scan`."""
     try:
         return _scanner(data, limits).state_request()
+    except UnicodeDecodeError as error:
+        raise Malformed(f"text that is no UTF-8: {error.reason}") from None
+
+
+def node_at(data: bytes, start: int, end: int, limits: Limits = DEFAULT) -> Node:
+    """The Node message between two positions of ``data``; raises as in `scan`."""
+    try:
+        return _Scanner(data, limits).node(start, end, Node())
     except UnicodeDecodeError as error:
         raise Malformed(f"text that is no UTF-8: {error.reason}") from None
 
