@@ -136,12 +136,13 @@ async def _http2(
     state.send_headers(1, [*fields.items(), *headers.items()], end_stream=True)
     answer: dict[str, str] = {}
     body = b""
+    frames = _Frames()
     while True:
         writer.write(state.data_to_send())
         data = await reader.read(65536)
         if not data:
             raise EOFError("the connection was closed before the reply was complete")
-        for event in state.receive_data(data):
+        for event in state.receive_data(frames.without_goaway(data)):
             if isinstance(event, h2.events.ResponseReceived):
                 answer = dict(event.headers)
             elif isinstance(event, h2.events.DataReceived):
@@ -151,6 +152,29 @@ async def _http2(
                 raise ConnectionResetError(f"stream reset: {event.error_code}")
             elif isinstance(event, h2.events.StreamEnded):
                 return Reply(int(answer[":status"]), answer, body)
+
+
+class _Frames:
+    """Cuts HTTP/2 frames (RFC 9113, section 4.1) out of a stream of bytes."""
+
+    HEAD, GOAWAY = 9, 7
+
+    def __init__(self) -> None:
+        self._data = b""
+
+    def without_goaway(self, data: bytes) -> bytes:
+        """The whole frames up to here, GOAWAY left out: after it the library takes no more frames
+        of streams that the server still answers (section 6.8 says that it goes on with them)."""
+        self._data += data
+        kept = b""
+        while len(self._data) >= self.HEAD:
+            end = self.HEAD + int.from_bytes(self._data[:3], "big")
+            if len(self._data) < end:
+                break
+            frame, self._data = self._data[:end], self._data[end:]
+            if frame[3] != self.GOAWAY:
+                kept += frame
+        return kept
 
 
 async def say(address: str, port: int, *lines: bytes, banner: bool = False) -> list[bytes]:
