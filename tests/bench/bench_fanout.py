@@ -1,7 +1,8 @@
 """One endpoint change to 1,000 delta streams over TLS with bearer tokens, until the last ACK.
 
-CPU is user and system time of the whole server process, per push and ACK, against the bare server
-in interleaved rounds. Wall time is reported: the clients share the machine.
+The server is `plait serve` as it is run; the change is a file. CPU is user and system time of the
+whole process, per push and ACK, against the bare server in interleaved rounds. Wall time is
+reported: the clients share the machine, and it holds the debounce (see `bench_change`).
 """
 
 import asyncio
@@ -10,8 +11,9 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 
 from tests.bench.figures import Figure, compared, limited, note
+from tests.bench.plane import plane
 from tests.bench.process import cpu_seconds
-from tests.bench.served import Loads, Served, bare, edge, loads, resident
+from tests.bench.served import Loads, Served, bare, loads, resident
 
 STREAMS = 1000
 ROUNDS = 12
@@ -54,6 +56,6 @@ async def measure(serve: Callable[[], AbstractAsyncContextManager[Served]]) -> l
 
 
 def main(
-    serve: Callable[[], AbstractAsyncContextManager[Served]] = edge,
+    serve: Callable[[], AbstractAsyncContextManager[Served]] = plane,
 ) -> Iterable[Figure]:
     return asyncio.run(measure(serve))

@@ -34,6 +34,7 @@ TRUST_DOMAIN = "cluster.local"
 CHANGED = "destination-000.yaml"
 BUCKET = "3600s"
 """Names that were asked for stay for the whole bench."""
+PLAIT = "from controlplane.app.cli import main; main()"
 _QUIET = 0.02
 _START = 120.0
 _STOP = 20.0
@@ -132,7 +133,7 @@ class Plane:
 async def _process(home: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     with (home / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", "from controlplane.app.cli import main; main()"),
+            *(sys.executable, "-c", PLAIT),
             *("serve", "--source", "files", str(home / "tree"), "--state", str(home / "state")),
             *("--listen", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"),
             stderr=log,
