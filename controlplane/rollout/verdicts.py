@@ -85,10 +85,11 @@ class Verdicts:
         for name, version in resources:
             parts.extend(self._parts(member, type_url, name, version))
         fresh = [part for part in parts if not self._quarantine.approved(part)]
-        if not fresh:
-            return
         for part in fresh:
             self._remember(member, part)
+        self._confirm(parts)
+        if not fresh:
+            return
         cleared = self._quarantine.accept(fresh)
         if cleared:
             reoffer({part.node for part in cleared})  # type: ignore[misc]  # nodes
@@ -203,6 +204,17 @@ class Verdicts:
         if part.version == _version(node):
             self._good_at[node] = node.changed_at
         member.trials.pop(part, None)
+
+    def _confirm(self, parts: Iterable[Part]) -> None:
+        """What is accepted, and still is the node's value now, is good at this revision: nothing
+        that changed before can be to blame for what comes next."""
+        for part in parts:
+            node: AnyNode = part.node  # type: ignore[assignment]
+            good = self._good.get(node)
+            if good is None or good.version != part.version or self._graph.is_pending(node):
+                continue
+            if (good.body if isinstance(good, Fragment) else good) is node.value:
+                self._good_at[node] = self._graph.revision
 
     def _suspects(self, part: Part) -> tuple[ObjectRef, ...]:
         """Objects behind a node that changed since its last accepted version; all of them when
