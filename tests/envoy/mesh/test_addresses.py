@@ -61,7 +61,7 @@ async def test_a_second_sidecar_is_kept_off_the_address(mesh: Mesh) -> None:
                 assert "Address already in use" in each["nack"]
         problem = await mesh.plait.until_problem("Pod", "twin")
         assert mesh.address(1) in str(problem)
-        called = await mesh.plait.meshctl("status", "--problems", code=1)
+        called = await mesh.plait.meshctl("status", code=1)
         assert "twin" in called.out
 
         await load.more(100)
