@@ -4,6 +4,7 @@ Every stream gets its own leaf, the roots, and the resources that the test names
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,7 @@ from controlplane.identity.leaves import Leaves
 from controlplane.identity.server_tls import server_certificate
 from controlplane.identity.slots import Keep, Withheld
 from controlplane.identity.state import open_state
-from sidecar.bootstrap import Sidecar
+from sidecar.bootstrap import REPORT_INTERVAL, Sidecar
 from sidecar.files import SidecarFiles
 from xds import names, types
 from xds.build.endpoints import assignment
@@ -26,6 +27,8 @@ from xds.serve.auth import Principal
 from xds.serve.observer import Unobserved
 from xds.serve.service import Service
 from xds.serve.session import Session
+from xds.wire.metrics import Report
+from xds.wire.request import Node
 from xds.wire.resource import Resource
 
 TRUST_DOMAIN = "example.org"
@@ -46,6 +49,23 @@ class Refusals(Unobserved):
             self.seen.append(f"{code}: {detail}")
 
 
+class Recorder:
+    """Keeps what sidecars report, with the size of each message."""
+
+    def __init__(self) -> None:
+        self.streams = 0
+        self.seen: list[tuple[str, Report, int]] = []
+
+    def opened(self) -> None:
+        self.streams += 1
+
+    def reported(self, node: Node, report: Report, size: int) -> None:
+        self.seen.append((node.id, report, size))
+
+    def closed(self) -> None:
+        self.streams -= 1
+
+
 class Plane:
     """One control plane on ``address``; use as an asynchronous context."""
 
@@ -62,6 +82,7 @@ class Plane:
         """(type URL, name, version), as they come."""
         self.wishes: list[tuple[Resource, str]] = []
         """Resources and, of an EDS cluster, its endpoint name."""
+        self.reports = Recorder()
         certificate = server_certificate(self.identity.authority, (address,), self.clock.now())
         self.service = Service(
             self,
@@ -70,6 +91,7 @@ class Plane:
             address=f"{address}:0",
             observer=self.refusals,
             clock=self.clock.monotonic,
+            reports=self.reports,
         )
         self.address = address
 
@@ -90,12 +112,21 @@ class Plane:
     def workload(self, pod: str, account: str = "web") -> tokens.Workload:
         return tokens.Workload(CLUSTER, "shop", pod, account)
 
-    def token(self, pod: str, account: str = "web") -> str:
+    def token(
+        self, pod: str, account: str = "web", lifetime: timedelta = tokens.DEFAULT_LIFETIME
+    ) -> str:
         workload = self.workload(pod, account)
         subject = names.spiffe_id(TRUST_DOMAIN, workload.namespace, account)
-        return tokens.sign(self.identity.token_key, workload, subject, self.clock.now()).reveal()
+        now = self.clock.now()
+        return tokens.sign(self.identity.token_key, workload, subject, now, lifetime).reveal()
 
-    def sidecar(self, pod: str, directory: Path, capture: str = "proxy") -> Sidecar:
+    def sidecar(
+        self,
+        pod: str,
+        directory: Path,
+        capture: str = "proxy",
+        report_interval: timedelta = REPORT_INTERVAL,
+    ) -> Sidecar:
         return Sidecar(
             cluster=CLUSTER,
             namespace="shop",
@@ -105,13 +136,20 @@ class Plane:
             port=self.service.port,
             directory=directory,
             capture=capture,
+            report_interval=report_interval,
         )
 
-    def files(self, pod: str, directory: Path, token: str | None = None) -> SidecarFiles:
+    def files(
+        self,
+        pod: str,
+        directory: Path,
+        token: str | None = None,
+        report_interval: timedelta = REPORT_INTERVAL,
+    ) -> SidecarFiles:
         """Write the files of ``pod``'s sidecar, with its own token unless another is given."""
         files = SidecarFiles(directory)
         files.write(
-            self.sidecar(pod, directory),
+            self.sidecar(pod, directory, report_interval=report_interval),
             self.token(pod) if token is None else token,
             self.identity.authority.bundle,
         )

@@ -13,6 +13,8 @@ from tests.fakes.handler import FakeAuthenticator, FakeHandler
 from tests.fakes.tls import self_signed, server_credentials
 from xds.serve.observer import Unobserved
 from xds.serve.service import Service
+from xds.wire.metrics import Report
+from xds.wire.request import Node
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +32,26 @@ class Ends(Unobserved):
         self.seen.append((code, detail))
 
 
+class Recorder:
+    """Keeps what sidecars report; ``fail`` makes it break."""
+
+    def __init__(self) -> None:
+        self.streams = 0
+        self.seen: list[tuple[str, Report]] = []
+        self.fail = False
+
+    def opened(self) -> None:
+        self.streams += 1
+
+    def reported(self, node: Node, report: Report, size: int) -> None:
+        if self.fail:
+            raise ZeroDivisionError
+        self.seen.append((node.id, report))
+
+    def closed(self) -> None:
+        self.streams -= 1
+
+
 @dataclass
 class Edge:
     """A started service and what is needed to speak to it."""
@@ -39,6 +61,7 @@ class Edge:
     channel: Callable[[], grpc.aio.Channel]
     ends: list[tuple[str, str]]
     """(status, detail) of streams that were served and have ended."""
+    reports: Recorder
 
     def client(self, node: str = "c1/default/web", token: str = "good") -> AdsClient:
         return AdsClient(self.channel(), node=node, token=token)
@@ -48,13 +71,14 @@ class Edge:
 async def edge(pair: tuple[bytes, bytes]) -> AsyncIterator[Edge]:
     """A service over TLS; clients' channels are closed at the end."""
     handler = FakeHandler()
-    ends = Ends()
+    ends, reports = Ends(), Recorder()
     service = Service(
         handler,
         FakeAuthenticator(time.monotonic),
         credentials=server_credentials(*pair),
         address="127.0.0.1:0",
         observer=ends,
+        reports=reports,
     )
     port = await service.start()
     channels: list[grpc.aio.Channel] = []
@@ -71,7 +95,7 @@ async def edge(pair: tuple[bytes, bytes]) -> AsyncIterator[Edge]:
         channels.append(made)
         return made
 
-    yield Edge(service, handler, channel, ends.seen)
+    yield Edge(service, handler, channel, ends.seen, reports)
     for each in channels:
         await each.close()
     await service.stop(1.0)

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import grpc
+
+from xds.serve.limits import Denied
 from xds.wire.request import Node
 
 
@@ -33,3 +36,17 @@ class Authenticator(Protocol):
     def admit(self, principal: Principal, node: Node) -> None:
         """Judge the node that the first request claims. Raises `Denied` when it is not
         ``principal``'s."""
+
+
+async def authenticated(
+    authenticator: Authenticator, context: "grpc.aio.ServicerContext[bytes, bytes]", now: float
+) -> Principal:
+    """The principal of a new call, whatever its method. Raises `Denied`; an expired credential is
+    UNAUTHENTICATED. ``now``: monotonic seconds."""
+    metadata = {
+        key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
+    }
+    principal = await authenticator.authenticate(metadata, context.peer())
+    if principal.expires_at <= now:
+        raise Denied("UNAUTHENTICATED", "the token has expired")
+    return principal

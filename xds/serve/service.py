@@ -1,10 +1,10 @@
-"""The ADS server: gRPC over TLS, one `Session` per stream, delta or state of the world.
+"""The xDS server: gRPC over TLS, one `Session` per ADS stream, delta or state of the world.
 
 Generic handlers with identity serialisers, so that bytes pass untouched; reader and writer as
-`xds.serve.stream`. Method: envoy.service.discovery.v3.AggregatedDiscoveryService.
+`xds.serve.stream`. Methods: envoy.service.discovery.v3.AggregatedDiscoveryService, and sidecars'
+reports on the same port (`metrics_service`).
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,14 +12,15 @@ from typing import Any, Final
 
 import grpc
 
-from xds.serve.auth import Authenticator, Principal
+from xds.serve.auth import Authenticator, Principal, authenticated
 from xds.serve.delta import ResponseCache
 from xds.serve.handler import Handler
 from xds.serve.limits import DEFAULT, Denied, Limits
+from xds.serve.metrics_service import MetricsService, Reports
 from xds.serve.observer import Observer, Unobserved
 from xds.serve.session import Session
 from xds.serve.sotw import StateBodies, StateSession
-from xds.serve.stream import BROKEN, Stream
+from xds.serve.stream import Stream, abort
 from xds.wire.request import Node
 
 SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -60,9 +61,11 @@ class Service:
         observer: Observer | None = None,
         limits: Limits = DEFAULT,
         clock: Callable[[], float] = time.monotonic,
+        reports: Reports | None = None,
     ) -> None:
         """``address``: ``host:port``, port 0 for any. ``credentials``: TLS; ``None`` serves
-        plaintext. ``clock``: monotonic seconds, the one of `Principal.expires_at`."""
+        plaintext. ``clock``: monotonic seconds, the one of `Principal.expires_at`. ``reports``:
+        who takes sidecars' metrics; ``None``: that method is not served."""
         self._handler = handler
         self._authenticator = authenticator
         self._credentials = credentials
@@ -73,6 +76,9 @@ class Service:
         self._cache = ResponseCache()
         self._bodies = StateBodies()
         self._streams: set[Stream] = set()
+        self._metrics = (
+            MetricsService(reports, authenticator, clock=clock) if reports is not None else None
+        )
         self._server: Any = None
         self.port = 0
         """The port that is served, once started."""
@@ -94,6 +100,8 @@ class Service:
             for name, serve in ((DELTA, self._delta), (STATE, self._state))
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
+        if self._metrics is not None:
+            server.add_generic_rpc_handlers((self._metrics.handler(),))
         try:
             if self._credentials is None:
                 port = server.add_insecure_port(self._address)
@@ -115,6 +123,8 @@ class Service:
         stopping = Denied("UNAVAILABLE", "the control plane is stopping; reconnect")
         for stream in list(self._streams):
             stream.session.end(stopping)
+        if self._metrics is not None:
+            self._metrics.stop()
         await self._server.stop(grace)
         self._server = None
 
@@ -132,10 +142,10 @@ class Service:
         self, context: "grpc.aio.ServicerContext[bytes, bytes]", kind: Callable[..., Session]
     ) -> None:
         try:
-            principal = await self._authenticate(context)
+            principal = await authenticated(self._authenticator, context, self._clock())
         except Denied as denied:
             self._observer.denied(denied.code, denied.detail)
-            await _abort(context, denied)
+            await abort(context, denied)
             return
         session = kind(
             principal=principal,
@@ -152,24 +162,7 @@ class Service:
         finally:
             self._streams.discard(stream)
         if ending is not None:
-            await _abort(context, ending)
-
-    async def _authenticate(self, context: "grpc.aio.ServicerContext[bytes, bytes]") -> Principal:
-        metadata = {
-            key: value
-            for key, value in context.invocation_metadata() or ()
-            if isinstance(value, str)
-        }
-        principal = await self._authenticator.authenticate(metadata, context.peer())
-        if principal.expires_at <= self._clock():
-            raise Denied("UNAUTHENTICATED", "the token has expired")
-        return principal
-
-
-async def _abort(context: "grpc.aio.ServicerContext[bytes, bytes]", reason: Denied) -> None:
-    """End the stream with a status. A peer that does not read gets it when it does, or never."""
-    with contextlib.suppress(*BROKEN):
-        await context.abort(grpc.StatusCode[reason.code], reason.detail)
+            await abort(context, ending)
 
 
 class _Admission:

@@ -5,6 +5,7 @@ the previous write has completed, so a peer that does not read holds one respons
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -128,3 +129,9 @@ class Stream:
             session.end(Denied("INTERNAL", "the control plane failed to serve this stream"))
         self._left = True
         self._wake()
+
+
+async def abort(context: "grpc.aio.ServicerContext[bytes, bytes]", reason: Denied) -> None:
+    """End a call with a status. A peer that does not read gets it when it does, or never."""
+    with contextlib.suppress(*BROKEN):
+        await context.abort(grpc.StatusCode[reason.code], reason.detail)
