@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from controlplane.translate.mesh import trust_domain
-from tests.golden.case import Case, names
+from tests.golden.case import Case
+from tests.golden.case import names as cases
 from tests.unit.envoy_under_test import free_port, run, serve
 from tests.unit.test_build_envoy import Authority
-from xds import types
+from xds import names, types
 from xds.build import listeners, routes, secrets
 from xds.ir.listener import Chain, Codec, Direction, Http, Listener
 from xds.ir.secret import LeafSecret, PrivateBytes, RootsSecret
@@ -31,14 +32,20 @@ def asking(port: int) -> Listener:
     return Listener("asking", LOOPBACK, port, Direction.OUTBOUND, (Chain("proxy", filters),))
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", cases())
 async def test_envoy_takes_it(name: str, tmp_path: Path) -> None:
     case = Case(name)
     case.files()
-    for namespace, hosts in (case.fragments or {"shop": {}}).items():
+    loose = {**case.held, **{(types.LISTENER, name): each for name, each in case.unbound.items()}}
+    views = sorted({*case.fragments, *case.contacts}) or ["shop"]
+    for namespace in views:
+        hosts = case.fragments.get(namespace, {})
         fragments = tuple(hosts.values())
+        contacts = case.contacts.get(namespace, {})
         resources = [
-            *case.held.values(),
+            *loose.values(),
+            *case.answers,
+            routes.join_first_contact(contacts.values()),
             *identity(case),
             routes.join_proxy_routes("px", fragments),
             routes.join_proxy_routes("pxfc", fragments),
@@ -50,10 +57,14 @@ async def test_envoy_takes_it(name: str, tmp_path: Path) -> None:
                 assert ads.rejections == []
                 dump = json.loads(await envoy.admin("/config_dump"))["configs"]
         clusters = {name for type_url, name in case.held if type_url == types.CLUSTER}
+        clusters |= {each.name for each in case.answers}
         assert set(named(dump, "dynamic_active_clusters", "cluster")) == clusters
         tables = named(dump, "dynamic_route_configs", "route_config")
-        held = {host["name"] for host in tables["px"]["virtual_hosts"]}
-        assert held == {*hosts, "*"}
+        proxied = {host["name"] for host in tables["px"]["virtual_hosts"]}
+        assert proxied == {*hosts, "*"}
+        if names.FIRST_CONTACT_ROUTES in tables:
+            looped = tables[names.FIRST_CONTACT_ROUTES].get("virtual_hosts", [])
+            assert {host["name"] for host in looped} == set(contacts)
 
 
 def identity(case: Case) -> tuple[Resource, Resource]:

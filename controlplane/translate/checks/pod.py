@@ -8,9 +8,18 @@ from controlplane.graph import Reader
 from controlplane.translate.endpoints import target_port
 from controlplane.translate.forwards import PROXY_LOOP_PORT, PROXY_PORT, forward_faults
 from controlplane.translate.inbound import declared_ports, services_of
-from controlplane.translate.instances import APP_ADDRESS, TCP_FORWARDS, Instance, instance, pod_at
+from controlplane.translate.instances import (
+    APP_ADDRESS,
+    CAPTURE,
+    TCP_FORWARDS,
+    Instance,
+    instance,
+    pod_at,
+)
 from controlplane.translate.protocols import Protocol, protocol_of
+from controlplane.translate.redirect import OWN_PORTS
 from controlplane.translate.services import shape
+from controlplane.translate.workloads import Capture
 from controlplane.world.rows import Key
 
 _ANNOTATION = "metadata.annotations[{}]"
@@ -28,8 +37,11 @@ def check(q: Reader, key: Key) -> Iterator[Problem]:
                 message = f"Pod {owner.namespace}/{owner.name} has the address {address} too"
                 remedy = "Give each pod an address of its own"
                 yield Problem(me, Reason.CONFLICTED, message, remedy, "status.podIP")
+    yield from _capture(me, found)
     if found.app_address:
         yield from _proxy_mode(q, me, found)
+    elif found.meshed:
+        yield from _redirect_mode(q, me, found)
     yield from _disagreement(q, me, found)
     for fault in forward_faults(q, key):
         field = _ANNOTATION.format(TCP_FORWARDS)
@@ -54,6 +66,30 @@ def _proxy_mode(q: Reader, me: ObjectRef, found: Instance) -> Iterator[Problem]:
         if port.port in (PROXY_PORT, PROXY_LOOP_PORT):
             message = f"port {port.port} is the sidecar's own and is not served"
             yield Problem(me, Reason.CONFLICTED, message, "Use another port", "spec.containers")
+
+
+def _capture(me: ObjectRef, found: Instance) -> Iterator[Problem]:
+    field = _ANNOTATION.format(CAPTURE)
+    if found.capture not in ("", Capture.REDIRECT, Capture.PROXYLESS):
+        message = f"{found.capture!r} is no way to capture a pod's traffic"
+        remedy = "Write redirect or proxyless; for proxy mode set mesh.plait.dev/app-address alone"
+        yield Problem(me, Reason.INVALID, message, remedy, field)
+    elif found.capture == Capture.REDIRECT and found.app_address:
+        message = "the pod is in proxy mode, because it has mesh.plait.dev/app-address"
+        remedy = "Remove one of the two annotations"
+        yield Problem(me, Reason.CONFLICTED, message, remedy, field)
+
+
+def _redirect_mode(q: Reader, me: ObjectRef, found: Instance) -> Iterator[Problem]:
+    for port in declared_ports(q, found.key):
+        if port.port in OWN_PORTS:
+            message = f"port {port.port} is the sidecar's own and is not served"
+            yield Problem(me, Reason.CONFLICTED, message, "Use another port", "spec.containers")
+    if found.forwards:
+        message = "forwards belong to proxy mode; this pod's connections are redirected"
+        remedy = "Remove the annotation; dial the Service itself"
+        field = _ANNOTATION.format(TCP_FORWARDS)
+        yield Problem(me, Reason.UNSUPPORTED_VALUE, message, remedy, field, Severity.WARNING)
 
 
 def _disagreement(q: Reader, me: ObjectRef, found: Instance) -> Iterator[Problem]:

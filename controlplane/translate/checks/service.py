@@ -6,6 +6,7 @@ from controlplane.api.problem import ObjectRef, Problem, Reason, Severity
 from controlplane.graph import Reader
 from controlplane.translate.endpoints import target_port
 from controlplane.translate.members import selected
+from controlplane.translate.redirect import GUARDED
 from controlplane.translate.services import find_service, service_at, shape
 from controlplane.world.rows import Key
 from controlplane.world.schema import ENDPOINT_SLICES
@@ -26,6 +27,11 @@ def check(q: Reader, key: Key) -> Iterator[Problem]:
             )
     pods = selected(q, key.cluster, key.namespace, service.selector)
     for i, port in enumerate(service.ports):
+        if port.port in GUARDED:
+            message = f"port {port.port} is a sidecar's own: redirected pods cannot reach it"
+            field = f"spec.ports[{i}].port"
+            remedy = "Use another port number"
+            yield Problem(me, Reason.CONFLICTED, message, remedy, field, Severity.WARNING)
         if not pods or not port.target or port.target.isdecimal():
             continue
         if all(target_port(q, pod, port.target, port.port) is None for pod in pods):
