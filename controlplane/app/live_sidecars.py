@@ -22,6 +22,9 @@ from xds.wire.resource import Resource
 
 JOINED = ("px", "pxfc", "fc")
 
+LISTED = 20
+"""Objects of one index bucket that `why` names one by one."""
+
 
 def text(moment: datetime) -> str:
     """RFC 3339, UTC, whole seconds."""
@@ -225,6 +228,7 @@ class Sidecars:
         ref: ObjectRef | None = None
         source: Source | None = None
         absent = False
+        listed: tuple[views.WhyNode, ...] = ()
         kind = {"query": "query", "row": "object"}.get(step.kind, "lookup")
         if step.cell is not None and step.kind == "row" and isinstance(step.cell.key, Key):
             key = step.cell.key
@@ -234,7 +238,9 @@ class Sidecars:
             source = None if absent else self._parts.source.find(ref)
         elif step.cell is not None and step.kind == "bucket":
             index: Any = step.cell.source
-            absent = not self._parts.graph.world.find(index, step.cell.key)
+            rows = self._parts.graph.world.find(index, step.cell.key)
+            absent = not rows
+            listed = self._listed(index.table.name, [row.key for row in rows])
         return views.WhyNode(
             text=step.label,
             kind=kind,
@@ -243,8 +249,19 @@ class Sidecars:
             source=source,
             absent=absent,
             repeated=step.repeated,
-            children=tuple(self._step(part) for part in step.parts),
+            children=listed or tuple(self._step(part) for part in step.parts),
         )
+
+    def _listed(self, kind: str, keys: list[Key]) -> tuple[views.WhyNode, ...]:
+        """The objects that an index read found."""
+        found = []
+        for key in keys[:LISTED]:
+            ref = ObjectRef(kind, key.namespace, key.name)
+            source = self._parts.source.find(ref)
+            found.append(views.WhyNode(str(ref), "object", object=ref, source=source))
+        if len(keys) > LISTED:
+            found.append(views.WhyNode(f"and {len(keys) - LISTED} more", "object"))
+        return tuple(found)
 
     def workload_exists(self, namespace: str, pod: str) -> bool:
         """Whether there is a Pod object."""
