@@ -103,12 +103,14 @@ async def test_proxy_config_is_what_the_envoy_holds(mesh: Mesh, pod: str) -> Non
         await mesh.until_reply(sidecar, authority, lambda reply: reply.status == 200)
     await mesh.plait.settled(3)
     called = await mesh.plait.meshctl("proxy", "config", pod, "-n", "shop", "-o", "json")
-    resources = called.json["resources"]
+    # Names that were asked for go when their bucket is over, perhaps between two looks.
+    resources = [each for each in called.json["resources"] if each["name"][:2] != "a|"]
     assert {each["state"] for each in resources} == {"acked"}
     told = {
         (each["type"], each["name"]): each["acked"] for each in resources if each["type"] != "eds"
     }
-    assert told == await held(sidecar)
+    real = {key: version for key, version in (await held(sidecar)).items() if key[1][:2] != "a|"}
+    assert told == real
     assignments = {each["name"]: each for each in resources if each["type"] == "eds"}
     assert assignments.pop("local")
     balanced = await endpoints(sidecar)
@@ -117,8 +119,8 @@ async def test_proxy_config_is_what_the_envoy_holds(mesh: Mesh, pod: str) -> Non
     assert {each["body"] for each in secrets} == {None}
     assert "PRIVATE KEY" not in called.out
     listed = (await mesh.plait.meshctl("proxy", "list", "-o", "json")).json["proxies"]
-    counts = {each["pod"]: (each["acked"], each["resources"]) for each in listed}
-    assert counts[f"{pod}.shop"] == (len(resources), len(resources))
+    [summary] = [each for each in listed if each["pod"] == f"{pod}.shop"]
+    assert summary["acked"] == summary["resources"] >= len(resources)
 
 
 async def test_apply_and_wait_return_when_every_sidecar_has_it(mesh: Mesh) -> None:
