@@ -93,7 +93,7 @@ class Promotions:
             name = str(asked)
             if name in versions:
                 held.append(asked)
-                self._asked[name] = (asked, now + self._bucket + MARGIN)
+                self._note(name, asked, now)
             elif name not in done and asked.bucket in buckets:
                 fresh.append(asked)
         wanted = found if self._sticky else [*held, *fresh]
@@ -125,7 +125,12 @@ class Promotions:
 
     def next_end(self) -> float | None:
         """When the next bucket ends."""
-        return min((until for _, until in self._asked.values()), default=None)
+        return next((until for _, until in self._asked.values()), None)
+
+    def _note(self, name: str, asked: AskedName, now: float) -> None:
+        """Keep a name until its bucket is over; the first kept is the first whose bucket ends."""
+        self._asked.pop(name, None)
+        self._asked[name] = (asked, now + self._bucket + MARGIN)
 
     def _parse(self, names: Iterable[str]) -> list[AskedName]:
         found = [asked for name in names if (asked := parse_asked(name)) is not None]
@@ -161,5 +166,5 @@ class Promotions:
                 answer.append(asked)
             else:
                 (refuse if may_promote(target) else direct).append(asked)
-            self._asked[str(asked)] = (asked, now + self._bucket + MARGIN)
+            self._note(str(asked), asked, now)
         return Demand(tuple(promote), tuple(answer), tuple(direct), tuple(refuse))
