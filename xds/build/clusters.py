@@ -1,6 +1,11 @@
-"""Clusters (envoy.config.cluster.v3.Cluster)."""
+"""Clusters (envoy.config.cluster.v3.Cluster).
+
+Answers on demand differ in their names and each Service's cluster in its names and identities; what
+they have in common is built once and kept as bytes (fields may stand in any order on the wire).
+"""
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from envoy_data_plane.envoy.config.cluster.v3 import (
@@ -32,6 +37,7 @@ from xds.build.protocols import keepalive, upstream_options
 from xds.ir import cluster as ir
 from xds.wire.encode import encode
 from xds.wire.resource import Resource, make
+from xds.wire.varint import delimited
 
 TLS_MATCH: Final = "tls"
 """Key of the endpoint metadata ``envoy.transport_socket_match`` that selects mutual TLS."""
@@ -40,20 +46,22 @@ TLS_VALUE: Final = "mtls"
 FIRST: Final = "first"
 """Name in statistics of all answers that lead nowhere for good: loops and nothing."""
 _LOOPBACK: Final = "127.0.0.1"
+_LOAD_ASSIGNMENT: Final = 33
+"""Field number of Cluster.load_assignment."""
 
 
 def cluster(source: ir.Cluster) -> Resource:
     """Build one cluster; its name and version are those of the resource."""
     match source:
         case ir.EdsCluster():
-            message = _eds(source)
+            body = encode(_eds(source)) + _settings(source.wire, source.connection, source.breakers)
         case ir.OriginalDstCluster():
-            message = _original_dst(source)
+            body = encode(_original_dst(source))
         case ir.StaticCluster():
-            message = _static(source)
+            body = _static(source)
         case ir.DnsCluster():
-            message = _dns(source)
-    return make(types.CLUSTER, source.name, encode(message))
+            body = encode(_dns(source))
+    return make(types.CLUSTER, source.name, body)
 
 
 def asked_cluster(name: str, host: str, port: int) -> Resource:
@@ -89,14 +97,25 @@ def _eds(source: ir.EdsCluster) -> Cluster:
         alt_stat_name=source.stat_name,
         type=ClusterDiscoveryType.EDS,
         eds_cluster_config=ClusterEdsClusterConfig(eds_config=ADS, service_name=source.endpoints),
-        connect_timeout=source.connection.connect_timeout,
-        circuit_breakers=breakers(source.breakers),
         outlier_detection=outliers(source.outliers),
         load_balancing_policy=balancing(source.balancing),
         common_lb_config=LAST_RESORT,
         transport_socket_matches=_sockets(source.tls),
-        typed_extension_protocol_options=upstream_options(source.wire, source.connection),
-        upstream_connection_options=keepalive(source.connection),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _settings(
+    wire: ir.Wire, connection: ir.ConnectionSettings, limits: ir.CircuitBreakers
+) -> bytes:
+    """The fields of a cluster that are no one's in particular."""
+    return encode(
+        Cluster(
+            connect_timeout=connection.connect_timeout,
+            circuit_breakers=breakers(limits),
+            typed_extension_protocol_options=upstream_options(wire, connection),
+            upstream_connection_options=keepalive(connection),
+        )
     )
 
 
@@ -140,18 +159,27 @@ def _bound(sources: tuple[str, ...]) -> BindConfig | None:
     )
 
 
-def _static(source: ir.StaticCluster) -> Cluster:
-    return Cluster(
-        name=source.name,
+def _static(source: ir.StaticCluster) -> bytes:
+    name = delimited(1, source.name.encode())
+    assignment = delimited(_LOAD_ASSIGNMENT, name + _only(source.address, source.port))
+    return name + assignment + _nameless(replace(source, name="", address="", port=0))
+
+
+@lru_cache(maxsize=1024)
+def _nameless(source: ir.StaticCluster) -> bytes:
+    """A static cluster without its name and its endpoint."""
+    own = Cluster(
         alt_stat_name=source.stat_name,
         type=ClusterDiscoveryType.STATIC,
-        connect_timeout=source.connection.connect_timeout,
-        load_assignment=_fixed(source.name, source.address, source.port),
-        circuit_breakers=breakers(source.breakers),
         transport_socket=_socket(source),
-        typed_extension_protocol_options=upstream_options(source.wire, source.connection),
-        upstream_connection_options=keepalive(source.connection),
     )
+    return encode(own) + _settings(source.wire, source.connection, source.breakers)
+
+
+@lru_cache(maxsize=16384)
+def _only(host: str, port: int) -> bytes:
+    """The fields of a load assignment beside its name."""
+    return encode(_fixed("", host, port))
 
 
 def _socket(source: ir.StaticCluster) -> TransportSocket | None:

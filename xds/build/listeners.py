@@ -1,6 +1,12 @@
-"""Listeners (envoy.config.listener.v3.Listener)."""
+"""Listeners (envoy.config.listener.v3.Listener).
 
+Replicas, and in proxy mode all workloads, have listeners that differ in their address alone:
+everything else is built once and kept as bytes (fields may stand in any order on the wire).
+"""
+
+from dataclasses import replace
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final
 
 from envoy_data_plane.envoy.config.core.v3 import TrafficDirection
@@ -23,7 +29,10 @@ from xds.build.config import address
 from xds.ir.listener import Direction, Listener
 from xds.wire.encode import encode, pack
 from xds.wire.resource import Resource, make
+from xds.wire.varint import delimited
 
+_ADDRESS: Final = 2
+"""Field number of Listener.address."""
 SILENCE: Final = timedelta(seconds=1)
 """How long a listener with inspectors and a plaintext chain waits for a client that says nothing.
 After it the connection counts as plaintext: protocols where the server speaks first need that. It
@@ -48,12 +57,19 @@ _TLS_INSPECTOR: Final = ListenerFilter(
 def listener(source: Listener, bucket: timedelta) -> Resource:
     """Build one listener. ``bucket`` is the length of the time bucket in names asked for on demand
     (below a minute every second is one, below an hour every minute)."""
+    where = encode(address(source.address, source.port, source.ipv4_compat))
+    body = _anywhere(replace(source, address=""), bucket) + delimited(_ADDRESS, where)
+    return make(types.LISTENER, source.name, body)
+
+
+@lru_cache(maxsize=1024)
+def _anywhere(source: Listener, bucket: timedelta) -> bytes:
+    """A listener without its address."""
     inspects = source.inspect_tls or source.inspect_http
     every = (*source.chains, *([source.default] if source.default else ()))
     waits = inspects and any(chain.tls is None for chain in every)
     message = EnvoyListener(
         name=source.name,
-        address=address(source.address, source.port, source.ipv4_compat),
         traffic_direction=_DIRECTION[source.direction],
         listener_filters=_listener_filters(source),
         listener_filters_timeout=(source.silence or SILENCE) if waits else None,
@@ -65,7 +81,7 @@ def listener(source: Listener, bucket: timedelta) -> Resource:
         ),
         **_binding(source),
     )
-    return make(types.LISTENER, source.name, encode(message))
+    return encode(message)
 
 
 def _binding(source: Listener) -> dict[str, object]:
