@@ -30,7 +30,7 @@ demo: $(STAMP) ## the bookstore on real Envoys: mTLS, a live shift, rotation, a 
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m examples.bookstore.demo
 
 test: $(STAMP) ## every test; what needs root reports "blocked: needs root"
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(STAMP) ## format, lint, types, imports, sizes, generated files
 	@$(PY) -m ruff format --check $(SOURCES)
