@@ -57,12 +57,30 @@ class OnDemandSettings(Model):
             "!has(self.bucket) || duration(self.bucket) >= duration('1s')",
             "a time bucket is shorter than one second. Use 1s or more; the default is 1m",
             ".bucket",
-        )
+        ),
+        rule(
+            "!has(self.idle) || duration(self.idle) >= duration('1s')",
+            "destinations would count as idle at once. Use 1s or more; the default is 30m",
+            ".idle",
+        ),
+        rule(
+            "(has(self.floor) ? self.floor : 10) <= (has(self.ceiling) ? self.ceiling : 500)",
+            "the floor is above the ceiling. Keep floor (default 10) at most at ceiling"
+            " (default 500)",
+            ".floor",
+        ),
     )
 
     bucket: Duration = Field(default_factory=lambda: parse_duration("1m"))
     """Length of the time bucket in asked-for names; a dead name may be asked again after it.
     Default: 1m."""
+    idle: Duration = Field(default_factory=lambda: parse_duration("30m"))
+    """How long a sidecar keeps a destination that it does not use; open connections are use.
+    Default: 30m."""
+    floor: Annotated[int, Field(ge=0, le=2000)] = 10
+    """So many destinations a sidecar keeps, however long they are idle. Default: 10."""
+    ceiling: Annotated[int, Field(ge=1, le=2000)] = 500
+    """Above so many destinations the least recently used leave a sidecar. Default: 500."""
 
 
 class MeshConfigSpec(Model):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from controlplane.graph import AnyNode, AnyQuery, Change, Graph
 from controlplane.rollout.delivery import FRAGMENTS, Delivery
+from controlplane.rollout.eviction import Eviction
 from controlplane.rollout.holdings import Holdings
 from controlplane.rollout.keeper import SecretKeeper
 from controlplane.rollout.learnt import Learnt
@@ -66,6 +67,10 @@ class Edge:
         self._ondemand = OnDemand(
             parts.graph, parts.learnt, parts.delivery, self._holdings.reconcile
         )
+        self.eviction = Eviction(
+            parts.graph, parts.learnt, parts.delivery, self._holdings.reconcile, parts.monotonic
+        )
+        """What sidecars report of themselves goes here."""
         self._waiting: dict[Member, float] = {}
         self.members: dict[Key, list[Member]] = {}
         """Connected sidecars by pod; two for a moment while one replaces the other."""
@@ -243,7 +248,8 @@ class Edge:
     # --- time ----------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Take back asked-for names, end streams whose Pod never came, renew leaves."""
+        """Take back asked-for names and idle destinations, end streams whose Pod never came,
+        renew leaves."""
         for member, until in tuple(self._waiting.items()):
             if until <= now:
                 del self._waiting[member]
@@ -259,6 +265,7 @@ class Edge:
                     self._ondemand.take_back(member, now)
                 if member.retained:
                     self._holdings.expire(member, now)
+            self.eviction.tick(streams[-1])
         self._secrets.tick(now)
 
     async def compact(self) -> None:
@@ -273,6 +280,7 @@ class Edge:
         """Forget verdicts and fragments of what no stream holds any more."""
         self._verdicts.sweep()
         self._delivery.sweep()
+        self.eviction.sweep(self.members)
 
 
 def _member(session: Session) -> Member:

@@ -6,15 +6,16 @@ from controlplane.graph import AnyNode, Change, Graph
 from controlplane.rollout import proxyless
 from controlplane.rollout.delivery import Delivery
 from controlplane.rollout.member import Member, difference
-from controlplane.rollout.modes import REDIRECT, Found
+from controlplane.rollout.modes import Found
 from controlplane.translate.resources import fixed
 from controlplane.translate.scope import Wanted
 from xds import types
 from xds.serve.lanes import Lane
 
 DRAIN = 7.0
-"""Seconds that the clusters of a removed listener stay: its connections drain meanwhile (Envoy's
-drain time, `sidecar.launch`, and a margin)."""
+"""Seconds that clusters stay when nothing leads to them any more: connections of a removed listener
+drain meanwhile (Envoy's drain time, `sidecar.launch`, and a margin), and requests that were routed
+before get there."""
 
 KEPT = (types.CLUSTER, types.ENDPOINT)
 
@@ -134,11 +135,7 @@ class Holdings:
             other = desired.get(key)
             if other is not None and (other.query, other.args) == (wanted.query, wanted.args):
                 continue
-            if (
-                other is None
-                and member.mode is REDIRECT
-                and key[0] in (types.CLUSTER, types.ENDPOINT)
-            ):
+            if other is None and key[0] in KEPT and not proxyless.is_proxyless(member):
                 member.retained.setdefault(key, until)
                 continue
             self._graph.unsubscribe(member, member.drop(*key))

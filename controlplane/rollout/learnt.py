@@ -5,8 +5,10 @@ each, JSON lines. An entry is appended before the bytes that it leads to are sen
 control plane forgets nothing; appends are not synced to disk (a machine that loses power may lose
 the newest), compaction is. Beside them stand the names that a pod's sidecar asked for and no longer
 needs: it stays subscribed to them for ever, and after a restart nothing else tells them from names
-on which a request still hangs. A file that cannot be written costs memory of the past, never the
-traffic: the error is reported, and the next compaction tries again.
+on which a request still hangs. So do the destinations that were evicted from a pod's sidecar: its
+workload goes on knowing them, for its other pods and those to come. A file that cannot be written
+costs memory of the past, never the traffic: the error is reported, and the next compaction tries
+again.
 """
 
 import asyncio
@@ -16,7 +18,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from controlplane.durable import OS_FS, Fs, StateError, append, make_directory, write_durably
-from controlplane.rollout.learnt_lines import Done, Owner, Reference, line, lines, newest, parse
+from controlplane.rollout.learnt_lines import (
+    Asked,
+    Done,
+    Evicted,
+    Owner,
+    Reference,
+    line,
+    lines,
+    newest,
+    parse,
+)
 
 KEEP_SECONDS = 7 * 24 * 3600.0
 """An entry leaves when no stream has held it for so long."""
@@ -30,6 +42,7 @@ _NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
 class _Set:
     seen: dict[Reference, float] = field(default_factory=dict)
     done: dict[Done, float] = field(default_factory=dict)
+    evicted: dict[Evicted, float] = field(default_factory=dict)
     dirty: bool = False
 
 
@@ -62,8 +75,12 @@ class Learnt:
             for entry, at in parse(path.read_text(errors="replace")):
                 if isinstance(entry, Reference):
                     found.seen[entry] = at
-                else:
+                elif isinstance(entry, Done):
                     found.done[entry] = at
+                elif isinstance(entry, Evicted):
+                    found.evicted[entry] = at
+                else:
+                    found.evicted.pop(Evicted(*entry), None)
             self._sets[owner] = found
             self._prune(found)
 
@@ -78,6 +95,12 @@ class Learnt:
         return (
             frozenset(each.name for each in found.done if each.pod == pod) if found else frozenset()
         )
+
+    def evicted(self, owner: Owner, pod: str) -> frozenset[str]:
+        """Destinations that were evicted from a pod's sidecar and not asked for since."""
+        found = self._sets.get(owner)
+        marks = found.evicted if found else ()
+        return frozenset(each.destination for each in marks if each.pod == pod)
 
     def learn(self, owner: Owner, reference: Reference) -> None:
         """Remember a destination; written before this returns unless the disk refuses."""
@@ -100,6 +123,29 @@ class Learnt:
         self._prune(found)
         self._append(owner, [line(each, now) for each in fresh])
 
+    def evict(self, owner: Owner, pod: str, destinations: Iterable[str]) -> None:
+        """Remember that destinations leave a pod's sidecar; written before their removal is sent.
+        They stay in the workload's set."""
+        found = self._of(owner)
+        if found is None:
+            return
+        now = self._now()
+        marks = [Evicted(pod, each) for each in destinations]
+        found.evicted.update(dict.fromkeys(marks, now))
+        self._append(owner, [line(each, now) for each in marks])
+
+    def asked(self, owner: Owner, pod: str, destinations: Iterable[str]) -> None:
+        """A pod's sidecar asks for these; if they were evicted, they are no longer."""
+        found = self._sets.get(owner)
+        if found is None or not found.evicted:
+            return
+        marks = [mark for each in destinations if (mark := Evicted(pod, each)) in found.evicted]
+        for mark in marks:
+            del found.evicted[mark]
+        if marks:
+            now = self._now()
+            self._append(owner, [line(Asked(*each), now) for each in marks])
+
     def held(self, owner: Owner, references: Iterable[Reference]) -> None:
         """Say that a live stream holds these now; keeps them from ageing."""
         found = self._sets.get(owner)
@@ -118,7 +164,7 @@ class Learnt:
                 continue
             self._prune(found)
             found.dirty = False
-            text = b"".join(lines(found.seen, found.done))
+            text = b"".join(lines(found.seen, found.done, found.evicted))
             self._writing = owner
             try:
                 await asyncio.to_thread(self._replace, self._path(owner), text)
@@ -158,6 +204,9 @@ class Learnt:
         oldest = self._now() - KEEP_SECONDS
         for reference in [each for each, at in found.seen.items() if at < oldest]:
             del found.seen[reference]
+            found.dirty = True
+        for mark in [each for each, at in found.evicted.items() if at < oldest]:
+            del found.evicted[mark]
             found.dirty = True
         keep = newest(each for each, at in found.done.items() if at >= oldest)
         if len(keep) < len(found.done):

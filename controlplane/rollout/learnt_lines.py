@@ -2,6 +2,8 @@
 
 {"service": "shop/reviews", "port": 80, "seen": 1790000000}
 {"done": "a|reviews.shop|202611241200", "pod": "web", "seen": 1790000000}
+{"evicted": "reviews.shop:80", "pod": "web", "seen": 1790000000}
+{"asked": "reviews.shop:80", "pod": "web", "seen": 1790000000}
 """
 
 import json
@@ -37,26 +39,51 @@ class Done(NamedTuple):
     name: str
 
 
-def line(entry: Reference | Done, seen: float) -> bytes:
+class Evicted(NamedTuple):
+    """A destination that a pod's sidecar was relieved of: ``svc.ns:port``, or an authority that no
+    Service has. In force until it is asked for again."""
+
+    pod: str
+    destination: str
+
+
+class Asked(NamedTuple):
+    """A pod's sidecar asks for a destination again; undoes `Evicted`."""
+
+    pod: str
+    destination: str
+
+
+Entry = Reference | Done | Evicted | Asked
+
+
+def line(entry: Entry, seen: float) -> bytes:
     """One line, its end included. ``seen``: Unix time in seconds."""
     record: dict[str, object]
     if isinstance(entry, Reference):
         record = {"service": f"{entry.namespace}/{entry.service}", "port": entry.port}
-    else:
+    elif isinstance(entry, Done):
         record = {"done": entry.name, "pod": entry.pod}
+    else:
+        key = "evicted" if isinstance(entry, Evicted) else "asked"
+        record = {key: entry.destination, "pod": entry.pod}
     record["seen"] = round(seen)
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"
 
 
-def lines(seen: Mapping[Reference, float], done: Mapping[Done, float]) -> Iterator[bytes]:
+def lines(
+    seen: Mapping[Reference, float], done: Mapping[Done, float], evicted: Mapping[Evicted, float]
+) -> Iterator[bytes]:
     """All lines of a file, in a fixed order."""
     for reference in sorted(seen):
         yield line(reference, seen[reference])
     for each in sorted(done):
         yield line(each, done[each])
+    for mark in sorted(evicted):
+        yield line(mark, evicted[mark])
 
 
-def parse(text: str) -> Iterator[tuple[Reference | Done, float]]:
+def parse(text: str) -> Iterator[tuple[Entry, float]]:
     """Entries and when they were seen; lines that are none are left out."""
     for each in text.splitlines():
         try:
@@ -64,6 +91,10 @@ def parse(text: str) -> Iterator[tuple[Reference | Done, float]]:
             at = float(record["seen"])
             if "done" in record:
                 yield Done(str(record["pod"]), str(record["done"])), at
+            elif "evicted" in record:
+                yield Evicted(str(record["pod"]), str(record["evicted"])), at
+            elif "asked" in record:
+                yield Asked(str(record["pod"]), str(record["asked"])), at
             else:
                 namespace, _, service = record["service"].partition("/")
                 yield Reference(namespace, service, int(record["port"])), at

@@ -24,6 +24,20 @@ def owner_of(member: Member) -> Owner:
     return Owner(work.namespace, work.owner)
 
 
+def destination_of(target: str, found: Found | None) -> str:
+    """The destination that a target is one name of: ``svc.ns:port``. A target that is no Service's,
+    or one pod's own address, is a destination by itself."""
+    if found is None or found.target is None:
+        return target
+    if isinstance(found, Contact) and found.pod is not None:
+        return target
+    return _named(Reference(found.target.namespace, found.target.service, found.target.port))
+
+
+def _named(reference: Reference) -> str:
+    return f"{reference.service}.{reference.namespace}:{reference.port}"
+
+
 class OnDemand:
     """Owned by the edge."""
 
@@ -36,8 +50,11 @@ class OnDemand:
         self._reconcile = reconcile
 
     def recall(self, member: Member) -> None:
-        """Promote what the workload learnt before."""
-        references = self._learnt.of(owner_of(member))
+        """Promote what the workload learnt before, but for what was evicted from this pod."""
+        evicted = self._learnt.evicted(owner_of(member), member.pod.name)
+        references = [
+            each for each in self._learnt.of(owner_of(member)) if _named(each) not in evicted
+        ]
         member.promotions.learnt(member.mode.learnt(self._graph, references))
 
     def started(self, member: Member, type_url: str, held: Mapping[str, str]) -> None:
@@ -61,7 +78,12 @@ class OnDemand:
         if first:
             done = self._learnt.done(owner_of(member), member.pod.name)
             versions = member.session.acked(types.CLUSTER)
-            demand = promotions.reconnected(names, versions, done, now, may_promote)
+            marks = self._learnt.evicted(owner_of(member), member.pod.name)
+
+            def evicted(target: str) -> bool:
+                return bool(marks) and self._destination(member, target) in marks
+
+            demand = promotions.reconnected(names, versions, done, now, may_promote, evicted)
         else:
             demand = promotions.ask(names, now, may_promote)
         if demand.promote:
@@ -139,8 +161,14 @@ class OnDemand:
             types.CLUSTER, name, answer.cluster, Lane.DEMAND, endpoints=answer.endpoints
         )
 
+    def _destination(self, member: Member, target: str) -> str:
+        return destination_of(target, self._found(member, target))
+
     def _remember(self, member: Member, targets: Iterable[str]) -> None:
         """Note what a workload learnt, before the bytes leave. Unknown names are not kept."""
+        if self._learnt.evicted(owner_of(member), member.pod.name):
+            asked = [self._destination(member, target) for target in targets]
+            self._learnt.asked(owner_of(member), member.pod.name, asked)
         for reference in _references(self._found(member, target) for target in targets):
             self._learnt.learn(owner_of(member), reference)
 

@@ -33,6 +33,10 @@ def _any(_: str) -> bool:
     return True
 
 
+def _none(_: str) -> bool:
+    return False
+
+
 class Promotions:
     """State of one stream. ``bucket`` is the bucket's length in seconds; ``now`` is monotonic.
 
@@ -57,6 +61,8 @@ class Promotions:
         self._ceiling = ceiling
         self._targets: dict[str, None] = {}
         self._asked: dict[str, tuple[AskedName, float]] = {}
+        self.questions = 0
+        """Names that the sidecar has asked for since it started: it keeps each for ever."""
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -82,11 +88,14 @@ class Promotions:
         done: Container[str],
         now: float,
         may_promote: Callable[[str], bool] = _any,
+        evicted: Callable[[str], bool] = _none,
     ) -> Demand:
         """A stream's first request. Names with a version were answered and are still held; those
         in ``done`` were answered and taken back. Of the rest, on which a request may hang, those in
-        the two newest buckets present are answered."""
+        the two newest buckets present are answered. ``evicted(target)`` is not promoted for an
+        old question, but for one that is answered now."""
         found = self._parse(names)
+        self.questions = len(found)
         buckets = sorted({asked.bucket for asked in found})[-2:]
         fresh, held = [], []
         for asked in found:
@@ -96,7 +105,10 @@ class Promotions:
                 self._note(name, asked, now)
             elif name not in done and asked.bucket in buckets:
                 fresh.append(asked)
-        wanted = found if self._sticky else [*held, *fresh]
+        wanted = [*held, *fresh]
+        if self._sticky:
+            answered = {*wanted}
+            wanted = [each for each in found if each in answered or not evicted(self.target(each))]
         return self._demand(wanted, fresh, now, may_promote)
 
     def ask(
@@ -105,7 +117,13 @@ class Promotions:
         """A later subscription is fresh demand, whatever its bucket. ``may_promote(target)`` false
         leaves a target to the answer alone."""
         found = self._parse(names)
+        self.questions += len(found)
         return self._demand(found, found, now, may_promote)
+
+    def evict(self, targets: Iterable[str]) -> None:
+        """Take targets back from the sidecar; a question promotes them again."""
+        for target in targets:
+            self._targets.pop(target, None)
 
     def finished(self, now: float, ready: Callable[[str], bool]) -> tuple[str, ...]:
         """Names to take back: bucket over, and ``ready(target)`` says that what the target was

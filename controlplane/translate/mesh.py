@@ -7,7 +7,7 @@ from datetime import timedelta
 from ipaddress import ip_network
 from typing import Final
 
-from controlplane.api.mesh import MeshConfigSpec, OutsidePolicy
+from controlplane.api.mesh import MeshConfigSpec, OnDemandSettings, OutsidePolicy
 from controlplane.graph import Reader, query
 from controlplane.world.schema import MESH_CONFIGS_BY_NAME, ROOT_NAMESPACE
 
@@ -64,6 +64,12 @@ def is_range(text: str) -> bool:
 def on_demand_bucket(q: Reader) -> timedelta:
     """Length of the time bucket in asked-for names."""
     return mesh_config(q).on_demand.bucket
+
+
+@query
+def on_demand_settings(q: Reader) -> OnDemandSettings:
+    """When destinations leave a sidecar again; read by no resource."""
+    return mesh_config(q).on_demand
 
 
 @query

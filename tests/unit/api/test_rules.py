@@ -191,6 +191,20 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "Use 1s or more; the default is 1m",
     ),
     (
+        "MeshConfig",
+        {"onDemand": {"idle": "1s"}},
+        {"onDemand": {"idle": "999ms"}},
+        "spec.onDemand.idle: destinations would count as idle at once. "
+        "Use 1s or more; the default is 30m",
+    ),
+    (
+        "MeshConfig",
+        {"onDemand": {"floor": 7, "ceiling": 7}},
+        {"onDemand": {"ceiling": 9}},
+        "spec.onDemand.floor: the floor is above the ceiling. "
+        "Keep floor (default 10) at most at ceiling (default 500)",
+    ),
+    (
         "HTTPRoute",
         matched(type="RegularExpression", value="[a-z]//+"),
         matched(value="a"),
