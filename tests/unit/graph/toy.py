@@ -80,8 +80,11 @@ class _Closed(Exception):
 
 
 class Naive:
-    """Evaluates without memo. ``loops`` are nodes found to read themselves: they fail. If there are
-    any, further nodes may belong to their component, so outcomes are exact without loops only."""
+    """Evaluates without memo. ``loops`` are nodes found to read themselves: they fail.
+
+    What a member of a loop reads is followed too, for it may lead to a larger one. At the first
+    loop all reads before it were complete, so its members do read each other, whatever comes.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -100,15 +103,15 @@ class Naive:
                 continue
 
     def _call(self, key: str) -> int:
-        if key in self.loops:
-            raise Gone(key)
         if key in self._stack:
-            # All reads before this one were complete, so these nodes do read each other.
-            self.loops.update(self._stack[self._stack.index(key) :])
+            members = set(self._stack[self._stack.index(key) :])
+            if members <= self.loops:
+                raise Gone(key)
+            self.loops |= members
             raise _Closed
         self._stack.append(key)
         try:
-            return interpret(
+            value = interpret(
                 self.world.get(PROGRAMS, key),
                 lambda name: self.world.get(DATA, name),
                 self._bucket,
@@ -119,6 +122,9 @@ class Naive:
             raise Gone(key) from error
         finally:
             self._stack.pop()
+        if key in self.loops:
+            raise Gone(key)
+        return value
 
     def _bucket(self, bucket: str) -> tuple[int, ...]:
         rows = sorted(self.world.rows(DATA).items())
