@@ -9,11 +9,11 @@ leave at once where the cluster itself does not change.
 import asyncio
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from controlplane.api.problem import Problem
 from controlplane.app.debounce import Debouncer, DebounceSettings
-from controlplane.graph import Change, Graph
+from controlplane.graph import AnyNode, Change, Graph
 from controlplane.rollout.edge import Edge
 from controlplane.rollout.signal import Signal
 from controlplane.telemetry.traces import Traces
@@ -154,8 +154,10 @@ class Pipeline:
             if not graph.pending:
                 held += found
                 break
-            early = [change for change in found if self._may_leave(change)]
-            held += [change for change in found if not self._may_leave(change)]
+            waiting = {change.node for change in (*held, *found)}
+            early = [change for change in found if self._may_leave(change, waiting)]
+            left = {change.node for change in early}
+            held += [change for change in found if change.node not in left]
             if early:
                 self._edge.publish(early)
             await asyncio.sleep(0)
@@ -164,8 +166,10 @@ class Pipeline:
                 graph.apply(late)
         return held
 
-    def _may_leave(self, change: Change) -> bool:
-        """A load assignment whose cluster is not about to change may leave before the pass ends."""
+    def _may_leave(self, change: Change, waiting: Container[AnyNode]) -> bool:
+        """A load assignment may leave before the pass ends unless its cluster is about to change,
+        or has changed and is ``waiting`` for that end: it may be the one that accepts the identity
+        of a new endpoint."""
         node = change.node
         if node.query is not assignment:
             return False
@@ -174,7 +178,10 @@ class Pipeline:
             self._graph.node(service_cluster, ref, kind, scope)  # type: ignore[arg-type]
             for kind in ("h", "m", "t")
         )
-        return not any(each is not None and self._graph.is_pending(each) for each in clusters)
+        return not any(
+            each is not None and (each in waiting or self._graph.is_pending(each))
+            for each in clusters
+        )
 
     async def _keep_time(self) -> None:
         """Deadlines of streams and leaves; learnt sets to disk; memory given back."""
