@@ -19,7 +19,6 @@ from tests.envoy.mesh.mesh import Mesh, Sidecar
 pytestmark = [
     pytest.mark.envoy,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("mesh-meshctl"),
 ]
 
 

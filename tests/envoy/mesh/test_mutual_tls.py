@@ -15,7 +15,6 @@ from tests.envoy.mesh.strangers import tls_client
 pytestmark = [
     pytest.mark.envoy,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("mesh-mutual-tls"),
 ]
 
 HTTP = [(80, "http", "http")]

@@ -13,7 +13,6 @@ from tests.envoy.mesh.plait import until
 pytestmark = [
     pytest.mark.envoy,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("mesh-on-demand"),
 ]
 
 

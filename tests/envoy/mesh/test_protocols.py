@@ -22,7 +22,6 @@ from tests.envoy.mesh.mesh import PROXY, Mesh, Sidecar
 pytestmark = [
     pytest.mark.envoy,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("mesh-protocols"),
 ]
 
 PORTS = {"http": 8080, "h2": 8081, "any": 8082, "grpc": 9090, "tcp": 7000, "banner": 7001}

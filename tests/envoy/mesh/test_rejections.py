@@ -17,7 +17,6 @@ from tests.envoy.mesh.mesh import PROXY, Mesh
 pytestmark = [
     pytest.mark.envoy,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("mesh-rejections"),
 ]
 
 HUGE = "/([^x]{100}){10}"

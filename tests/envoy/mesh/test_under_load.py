@@ -14,7 +14,6 @@ from tests.envoy.mesh.plait import until
 pytestmark = [
     pytest.mark.envoy,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("mesh-under-load"),
 ]
 
 PORTS = {"http": 8080, "tcp": 7000}
