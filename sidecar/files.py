@@ -35,6 +35,9 @@ class SidecarFiles:
     """The files of one sidecar. OSError passes through: it names the file and the reason."""
 
     directory: Path
+    owner: int | None = None
+    """User and group id that Envoy runs as; None: whoever writes the files. Giving files away
+    takes root, and the directories above must let that user pass."""
 
     @property
     def bootstrap(self) -> Path:
@@ -56,69 +59,69 @@ class SidecarFiles:
         """Write everything for `sidecar`; the path for ``envoy -c``. `token` is the bare JWT and
         `roots` PEM text. Raises `BootstrapError` when `sidecar` cannot be described."""
         configuration = bootstrap(sidecar)
-        _make(self.directory)
+        self._make(self.directory)
         self.renew_token(token)
         self.renew_roots(roots)
-        _make(self.directory / layout.SDS_DIRECTORY)
+        self._make(self.directory / layout.SDS_DIRECTORY)
         for name, secret in (
             (layout.CREDENTIAL_SDS_FILE, token_sds(sidecar.directory)),
             (layout.ROOTS_SDS_FILE, roots_sds(sidecar.directory)),
         ):
-            _replace(self.directory / name, _json(secret))
-        _replace(self.bootstrap, _json(configuration))
+            self._replace(self.directory / name, _json(secret))
+        self._replace(self.bootstrap, _json(configuration))
         return self.bootstrap
 
     def renew_token(self, token: str) -> None:
         """Replace the token; a running Envoy presents it at its next stream."""
         # encode(), because the text of a token that prints as [redacted] is meant here
-        _swap(self.token.parent, self.token.name, token.encode())
+        self._swap(self.token.parent, self.token.name, token.encode())
 
     def renew_roots(self, roots: bytes) -> None:
         """Replace the roots that the control plane is verified against."""
-        _swap(self.roots.parent, self.roots.name, roots)
+        self._swap(self.roots.parent, self.roots.name, roots)
+
+    def _make(self, directory: Path) -> None:
+        directory.mkdir(mode=DIR_MODE, parents=True, exist_ok=True)
+        directory.chmod(DIR_MODE)
+        if self.owner is not None:
+            os.chown(directory, self.owner, self.owner)
+
+    def _create(self, path: Path, data: bytes) -> None:
+        path.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, FILE_MODE), "wb") as file:
+            os.fchmod(file.fileno(), FILE_MODE)
+            if self.owner is not None:
+                os.fchown(file.fileno(), self.owner, self.owner)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        temporary = path.with_name(f".{path.name}.new")
+        self._create(temporary, data)
+        temporary.replace(path)
+
+    def _swap(self, directory: Path, name: str, data: bytes) -> None:
+        """Put `data` behind ``directory/name`` by replacing the link ``..data`` in one rename."""
+        self._make(directory)
+        old = os.readlink(directory / DATA) if (directory / DATA).is_symlink() else ""
+        version = VERSIONS[1] if old == VERSIONS[0] else VERSIONS[0]
+        target = directory / version
+        shutil.rmtree(target, ignore_errors=True)  # left by a crash before the rename
+        self._make(target)
+        self._create(target / name, data)
+        link = directory / "..data_new"
+        link.unlink(missing_ok=True)
+        link.symlink_to(version)
+        link.replace(directory / DATA)
+        if not (directory / name).is_symlink():
+            link.symlink_to(f"{DATA}/{name}")
+            link.replace(directory / name)
+        if old in VERSIONS and old != version:
+            shutil.rmtree(directory / old, ignore_errors=True)
 
 
 def _json(value: dict[str, Any]) -> bytes:
     # JSON is YAML too, so a .yaml file needs no other writer.
     return json.dumps(value, indent=1).encode() + b"\n"
-
-
-def _make(directory: Path) -> None:
-    directory.mkdir(mode=DIR_MODE, parents=True, exist_ok=True)
-    directory.chmod(DIR_MODE)
-
-
-def _create(path: Path, data: bytes) -> None:
-    path.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, FILE_MODE), "wb") as file:
-        os.fchmod(file.fileno(), FILE_MODE)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    _create(temporary, data)
-    temporary.replace(path)
-
-
-def _swap(directory: Path, name: str, data: bytes) -> None:
-    """Put `data` behind ``directory/name`` by replacing the link ``..data`` in one rename."""
-    _make(directory)
-    old = os.readlink(directory / DATA) if (directory / DATA).is_symlink() else ""
-    version = VERSIONS[1] if old == VERSIONS[0] else VERSIONS[0]
-    target = directory / version
-    shutil.rmtree(target, ignore_errors=True)  # left by a crash before the rename
-    _make(target)
-    _create(target / name, data)
-    link = directory / "..data_new"
-    link.unlink(missing_ok=True)
-    link.symlink_to(version)
-    link.replace(directory / DATA)
-    if not (directory / name).is_symlink():
-        link.symlink_to(f"{DATA}/{name}")
-        link.replace(directory / name)
-    if old in VERSIONS and old != version:
-        shutil.rmtree(directory / old, ignore_errors=True)

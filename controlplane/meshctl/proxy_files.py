@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -75,6 +76,7 @@ def sidecar_of(facts: Bootstrap, directory: Path) -> Sidecar:
         directory=directory,
         server_name=facts.server_name,
         capture=facts.capture,
+        report_interval=timedelta(seconds=facts.report_interval),
     )
 
 
@@ -83,13 +85,16 @@ async def fetch_token(client: Client, namespace: str, pod: str) -> Token:
 
 
 async def fetch_files(
-    client: Client, namespace: str, pod: str, directory: Path
+    client: Client, namespace: str, pod: str, directory: Path, owner: int | None = None
 ) -> tuple[Path, Token]:
-    """Write all files of a sidecar; the bootstrap's path and the token. Raises Trouble."""
+    """Write all files of a sidecar; the bootstrap's path and the token. Raises Trouble.
+
+    ``owner``: see `SidecarFiles`.
+    """
     facts = await client.get(Bootstrap, proxy_path(namespace, pod, "bootstrap"))
     token = await fetch_token(client, namespace, pod)
     try:
-        path = SidecarFiles(directory).write(
+        path = SidecarFiles(directory, owner).write(
             sidecar_of(facts, directory), token.token, facts.roots.encode()
         )
     except BootstrapError as error:
