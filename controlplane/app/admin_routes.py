@@ -80,8 +80,19 @@ def _sidecars(inspector: Inspector) -> Iterable[web.AbstractRouteDef]:
     async def bootstrap(request: web.Request) -> web.Response:
         return web.json_response(to_json(inspector.bootstrap(*_path_pod(request))))
 
+    async def evict(request: web.Request) -> web.Response:
+        asked = await _body(request)
+        names, idle = asked.get("destinations"), asked.get("idle")
+        if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+            raise _nonsense("destinations is no list of names", "Use meshctl proxy evict")
+        if idle is not None and not (isinstance(idle, int | float) and idle >= 0):
+            raise _nonsense("idle is no number of seconds", "Use meshctl proxy evict")
+        answer = inspector.evict(*_path_pod(request), names, idle)
+        return web.json_response(to_json(answer))
+
     return [
         web.get("/v1/proxies/{namespace}/{pod}", proxy),
+        web.post("/v1/proxies/{namespace}/{pod}/evict", evict),
         web.post("/v1/proxies/{namespace}/{pod}/token", token),
         web.get("/v1/proxies/{namespace}/{pod}/bootstrap", bootstrap),
     ]

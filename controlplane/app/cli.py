@@ -83,6 +83,13 @@ def _duration(text: str) -> timedelta:
     return value
 
 
+def _interval(text: str) -> timedelta:
+    value = _duration(text)
+    if value < timedelta(milliseconds=1):
+        raise typer.BadParameter("0s is no interval; write 10s, for example")
+    return value
+
+
 Directory = Annotated[
     Path,
     typer.Argument(
@@ -142,6 +149,13 @@ Recheck = Annotated[
         envvar="PLAIT_RECHECK",
     ),
 ]
+Interval = Annotated[
+    str,
+    typer.Option(
+        help="How often sidecars report which destinations they use; those started from now on.",
+        envvar="PLAIT_REPORT_INTERVAL",
+    ),
+]
 Level = Annotated[
     LogLevel, typer.Option(help="Least severity that is logged.", envvar="PLAIT_LOG_LEVEL")
 ]
@@ -164,6 +178,7 @@ def serve(
     debounce: Quiet = "100ms",
     debounce_ceiling: Ceiling = "1s",
     recheck: Recheck = "1s",
+    report_interval: Interval = "10s",
     log_level: Level = LogLevel.INFO,
     log_format: Format = LogFormat.AUTO,
 ) -> None:
@@ -181,6 +196,7 @@ def serve(
         ),
         token_lifetime=_duration(token_lifetime),
         recheck=_duration(recheck),
+        report_interval=_interval(report_interval),
         logging=Logging(log_level, log_format),
     )
     raise typer.Exit(run(settings))

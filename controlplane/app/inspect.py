@@ -57,6 +57,13 @@ class Inspector(Protocol):
         """
         ...
 
+    def evict(
+        self, namespace: str, pod: str, destinations: Sequence[str], idle: float | None
+    ) -> views.Eviction:
+        """Take destinations back from a connected sidecar: those named, and those unused for
+        ``idle`` seconds; returns once that is handed to its stream. Refused 404 as `proxy`."""
+        ...
+
     def why(self, type_url: str, name: str, pod: tuple[str, str] | None) -> views.Why:
         """The tree of values and objects that a resource was made from.
 

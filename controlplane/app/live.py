@@ -132,6 +132,11 @@ class Live:
     def proxy(self, namespace: str, pod: str, *, bodies: bool) -> views.ProxyConfig:
         return self._sidecars.config(namespace, pod, bodies=bodies)
 
+    def evict(
+        self, namespace: str, pod: str, destinations: Sequence[str], idle: float | None
+    ) -> views.Eviction:
+        return self._sidecars.evict(namespace, pod, destinations, idle)
+
     def why(self, type_url: str, name: str, pod: tuple[str, str] | None) -> views.Why:
         return self._sidecars.why(type_url, name, pod)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from controlplane.app import views
 from controlplane.app.inspect import not_found
 from controlplane.app.live_parts import LiveParts
-from controlplane.app.live_sidecars import Sidecars, text
+from controlplane.app.live_sidecars import Sidecars, serial, text
 from controlplane.identity import tokens
 from controlplane.rollout.member import Member
 from controlplane.translate.mesh import trust_domain
@@ -50,7 +50,7 @@ class Identities:
         return views.Certificate(
             pod=member.label,
             spiffe_id=member.workload.spiffe_id,
-            serial=_serial(version.serial),
+            serial=serial(version.serial),
             issuer=version.issuer,
             not_before=text(version.not_before),
             not_after=text(version.not_after),
@@ -68,8 +68,8 @@ class Identities:
             found.append(
                 views.RotatedCertificate(
                     each.label,
-                    _serial(old.serial) if old else "",
-                    _serial(new.serial) if new else "",
+                    serial(old.serial) if old else "",
+                    serial(new.serial) if new else "",
                 )
             )
         return views.Rotation(tuple(sorted(found, key=lambda item: item.pod)))
@@ -115,6 +115,7 @@ class Identities:
             port=self.port,
             roots=roots.decode(),
             capture=work.capture.value,
+            report_interval=self._parts.settings.report_interval.total_seconds(),
         )
 
     def _workload(self, namespace: str, pod: str) -> Workload:
@@ -126,9 +127,3 @@ class Identities:
                 f"Add a manifest of kind Pod with this name to {self._parts.settings.directory}",
             )
         return found
-
-
-def _serial(number: int) -> str:
-    """As Envoy prints it: lower-case hex, whole bytes."""
-    digits = f"{number:x}"
-    return digits.zfill(len(digits) + len(digits) % 2)

@@ -11,6 +11,7 @@ from controlplane.identity.leaves import Leaves
 from controlplane.identity.state import IdentityState
 from controlplane.rollout.delivery import Delivery
 from controlplane.rollout.edge import Edge
+from controlplane.rollout.learnt import Learnt
 from controlplane.rollout.signal import Signal
 from controlplane.rollout.verdicts import Verdicts
 from controlplane.sources.files import FilesSource
@@ -21,6 +22,7 @@ class LiveParts:
     settings: Settings
     graph: Graph
     edge: Edge
+    learnt: Learnt
     pipeline: Pipeline
     source: FilesSource
     keys: IdentityState

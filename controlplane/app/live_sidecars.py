@@ -1,6 +1,6 @@
 """Live answers about sidecars: what each holds, and why. Never the wish as if Envoy held it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,9 @@ from controlplane.app.inspect import Refused, not_found
 from controlplane.app.live_parts import LiveParts
 from controlplane.graph import AnyNode, Step
 from controlplane.rollout.blame import behind
+from controlplane.rollout.eviction import exhausted
 from controlplane.rollout.member import Member
+from controlplane.rollout.ondemand import owner_of
 from controlplane.rollout.verdicts import Rejected
 from controlplane.translate.workloads import Capture, workload
 from controlplane.world.rows import Key
@@ -29,6 +31,12 @@ LISTED = 20
 def text(moment: datetime) -> str:
     """RFC 3339, UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def serial(number: int) -> str:
+    """A certificate's number as Envoy prints it: lower-case hex, whole bytes."""
+    digits = f"{number:x}"
+    return digits.zfill(len(digits) + len(digits) % 2)
 
 
 class Sidecars:
@@ -72,6 +80,7 @@ class Sidecars:
         clock = self._parts.clock
         age = clock.monotonic() - member.opened
         expires = getattr(member.session.principal, "expires_at", None)
+        leaf = self._parts.secrets.version(member)
         work = member.workload
         return views.ProxySummary(
             pod=member.label,
@@ -89,7 +98,26 @@ class Sidecars:
             expires=""
             if expires is None
             else text(clock.now() + timedelta(seconds=expires - clock.monotonic())),
+            learnt=len(self._parts.learnt.of(owner_of(member))) if work else 0,
+            promoted=len(self._parts.edge.eviction.destinations(member)),
+            asked=member.promotions.questions,
+            exhausted=exhausted(member),
+            memory=self._parts.edge.eviction.memory(member.pod),
+            acked_ago=None
+            if member.acked_at is None
+            else round(clock.monotonic() - member.acked_at, 1),
+            serial=serial(leaf.serial) if leaf else "",
+            not_after=text(leaf.not_after) if leaf else "",
         )
+
+    def evict(
+        self, namespace: str, pod: str, destinations: Sequence[str], idle: float | None
+    ) -> views.Eviction:
+        member = self.member(namespace, pod)
+        done = self._parts.edge.eviction.evict(member, destinations, idle)
+        self._parts.signal.bump()
+        kept = tuple(views.KeptDestination(*each) for each in done.kept)
+        return views.Eviction(member.label, done.evicted, kept, done.unknown)
 
     def counts(self) -> views.SidecarCounts:
         connected = current = rejecting = 0

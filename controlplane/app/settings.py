@@ -81,6 +81,8 @@ class Settings:
     """Lifetime of the tokens that `meshctl proxy token` and `proxy run` obtain."""
     recheck: timedelta = timedelta(seconds=1)
     """Interval at which one memoised value is evaluated afresh and compared; 0: never."""
+    report_interval: timedelta = timedelta(seconds=10)
+    """How often sidecars report which destinations they use; fixed in their bootstraps."""
     logging: Logging = Logging()
 
     @property

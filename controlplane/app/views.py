@@ -190,6 +190,22 @@ class ProxySummary:
     rejected: int = 0
     expires: str = ""
     """When its token, and so its stream, ends."""
+    learnt: int = 0
+    """Destinations that its workload knows; each of its pods starts with them."""
+    promoted: int = 0
+    """Destinations that it holds."""
+    asked: int = 0
+    """Names that it has asked for since it started; it keeps a trace of each."""
+    exhausted: bool = False
+    """It asked for so many names that no destination is taken back from it any more."""
+    memory: int | None = None
+    """Bytes that Envoy has allocated, as it last reported; null: it has not."""
+    acked_ago: float | None = None
+    """Seconds since it last acknowledged anything; null: never."""
+    serial: str = ""
+    """Serial number of its certificate, hexadecimal as Envoy prints it."""
+    not_after: str = ""
+    """When that certificate ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +217,24 @@ class Proxies:
 class ProxyConfig:
     proxy: ProxySummary
     resources: tuple[ResourceView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDestination:
+    destination: str
+    reason: str
+    """Why it cannot be evicted now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """Destinations that were to leave a sidecar, as ``SERVICE.NAMESPACE:PORT`` or as it asked."""
+
+    pod: str
+    evicted: tuple[str, ...] = ()
+    kept: tuple[KeptDestination, ...] = ()
+    unknown: tuple[str, ...] = ()
+    """What was named and is no destination of the sidecar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +253,8 @@ class Bootstrap:
     server_name: str = ""
     """Name in that certificate; empty: ``host``."""
     capture: str = "proxy"
+    report_interval: float = 10.0
+    """Seconds between two reports of its statistics."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from controlplane.app.issuance import IssuanceAlarm
 from controlplane.app.live import Live
 from controlplane.app.live_parts import LiveParts
 from controlplane.app.pipeline import Pipeline
+from controlplane.app.reports import SidecarReports
 from controlplane.app.secrets import Secrets
 from controlplane.app.settings import Address, Settings
 from controlplane.app.statedir import CannotStart, Claim
@@ -140,6 +141,7 @@ async def _serve(settings: Settings, traces: Traces) -> None:
             settings,
             graph,
             edge,
+            learnt,
             pipeline,
             source,
             keys,
@@ -180,6 +182,7 @@ def _service(
         address=str(settings.listen),
         observer=XdsMetrics(metrics),
         clock=clock.monotonic,
+        reports=SidecarReports(metrics, edge),
     )
 
 

@@ -67,6 +67,7 @@ def _proxy(app: typer.Typer) -> None:
     proxies = _group("proxy", "The sidecars: what they hold, and how they are started.")
     _single("list", "proxy", "run_list", "LIST_HELP")(proxies)
     _single("config", "proxy", "run_config", "CONFIG_HELP")(proxies)
+    _single("evict", "proxy_evict")(proxies)
     _single("bootstrap", "proxy_files", "run_bootstrap", "FILES_HELP")(proxies)
     _single("token", "proxy_files", "run_token", "RENEWAL_HELP")(proxies)
     _single("run", "proxy_run")(proxies)

@@ -9,13 +9,19 @@ from typing import Annotated
 
 import typer
 
-from controlplane.app.views import Delivery, Proxies, ProxyConfig, ResourceView
+from controlplane.app.views import Delivery, Proxies, ProxyConfig, ProxySummary, ResourceView
 from controlplane.meshctl import names, options
 from controlplane.meshctl.client import call, proxy_path
 from controlplane.meshctl.output import Block, Output, Table, amount, print_result, yes
 from controlplane.meshctl.trouble import Exit
 
+SERIAL = 10
+"""Digits of a certificate's number that are printed whole."""
+
 LIST_HELP = """List the sidecars, and pods whose sidecar is not connected.
+
+LEARNT counts the destinations that the workload knows, PROMOTED those that this sidecar holds,
+ASKED the names it asked for since it started. MEMORY is what Envoy has allocated.
 
 [bold]Examples[/bold]
 
@@ -81,28 +87,47 @@ def run_config(
 
 def list_blocks(found: Proxies) -> Iterable[Block]:
     yield Table(
-        ("POD", "WORKLOAD", "STATE", "ACKED", "WAITING", "REJECTED", "CAPTURE", "SINCE"),
-        tuple(
-            (
-                each.pod,
-                each.workload,
-                _state(each.connected, each.waiting, each.rejected),
-                f"{each.acked}/{each.resources}",
-                str(each.waiting),
-                str(each.rejected),
-                each.capture or "-",
-                each.since or "-",
-            )
-            for each in found.proxies
+        (
+            *("POD", "WORKLOAD", "CAPTURE", "STATE", "ACKED", "LAST ACK", "LEARNT", "PROMOTED"),
+            *("ASKED", "MEMORY", "CERTIFICATE", "UNTIL"),
         ),
+        tuple(_line(each) for each in found.proxies),
         "no sidecars",
+    )
+    for each in found.proxies:
+        if each.exhausted:
+            yield ""
+            yield (
+                f"{each.pod} has asked for {each.asked:,} names and keeps every destination it"
+                " has. Restart it, and see who asks: meshctl proxy config"
+            )
+
+
+def _line(each: ProxySummary) -> tuple[str, ...]:
+    if not each.connected:
+        return (each.pod, each.workload, "-", "disconnected", *"--------")
+    return (
+        each.pod,
+        each.workload,
+        each.capture,
+        "rejecting" if each.rejected else "waiting" if each.waiting else "current",
+        f"{each.acked}/{each.resources}",
+        "-" if each.acked_ago is None else f"{_age(each.acked_ago)} ago",
+        str(each.learnt),
+        str(each.promoted),
+        str(each.asked),
+        "-" if each.memory is None else f"{each.memory / 1e6:.1f} MB",
+        f"{each.serial[:8]}…" if len(each.serial) > SERIAL else each.serial or "-",
+        each.not_after or "-",
     )
 
 
-def _state(connected: bool, waiting: int, rejected: int) -> str:
-    if not connected:
-        return "disconnected"
-    return "rejecting" if rejected else "waiting" if waiting else "current"
+def _age(seconds: float) -> str:
+    """``7s``, ``7m``, ``7h`` or ``7d``."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{seconds:.0f}s"
 
 
 def config_blocks(config: ProxyConfig, *, body: bool) -> Iterable[Block]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from controlplane.graph import AnyNode, AnyQuery, Change, Graph
 from controlplane.rollout.delivery import FRAGMENTS, Delivery
-from controlplane.rollout.eviction import Eviction
+from controlplane.rollout.eviction import Eviction, exhausted
 from controlplane.rollout.holdings import Holdings
 from controlplane.rollout.keeper import SecretKeeper
 from controlplane.rollout.learnt import Learnt
@@ -75,6 +75,11 @@ class Edge:
         self.members: dict[Key, list[Member]] = {}
         """Connected sidecars by pod; two for a moment while one replaces the other."""
 
+    @property
+    def exhausted(self) -> int:
+        """Connected sidecars that asked for so many names that they are no longer relieved."""
+        return sum(exhausted(streams[-1]) for streams in self.members.values() if streams)
+
     # --- Handler -------------------------------------------------------------------------------
 
     def opened(self, session: Session) -> None:
@@ -119,7 +124,9 @@ class Edge:
     def acked(
         self, session: Session, type_url: str, resources: tuple[tuple[str, str], ...], trial: bool
     ) -> None:
-        self._verdicts.acked(_member(session), type_url, resources, self._reoffer)
+        member = _member(session)
+        member.acked_at = self._monotonic()
+        self._verdicts.acked(member, type_url, resources, self._reoffer)
         self._signal.bump()
 
     def nacked(

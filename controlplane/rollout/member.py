@@ -59,6 +59,8 @@ class Member:
     """Questions that came before the workload was known."""
     early_types: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     """First requests that came before the workload was known, and what they report as held."""
+    acked_at: float | None = None
+    """When the stream last acknowledged anything, monotonic seconds."""
     reported: str = ""
     """Leaf version that the client said it holds."""
 

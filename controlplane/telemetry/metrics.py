@@ -76,6 +76,14 @@ XDS_TURNED_AWAY: Final = Metric(
 )
 XDS_ACK_LATENCY: Final = Metric("plait.xds.ack", "s", "Time from a response to its ACK")
 
+# What sidecars report of themselves, and what follows from it (`controlplane.rollout.eviction`).
+REPORT_STREAMS: Final = Metric("plait.reports.streams", "1", "Sidecars that report statistics")
+REPORT_RECEIVED: Final = Metric("plait.reports.received", "By", "Bytes of their reports")
+EVICTED: Final = Metric("plait.destinations.evicted", "1", "Destinations taken back from sidecars")
+EXHAUSTED: Final = Metric(
+    "plait.sidecars.exhausted", "1", "Sidecars that asked for too many names to be relieved of any"
+)
+
 # Identity.
 CERTIFICATES: Final = Metric(
     "plait.identity.leaves", "1", "Workload certificates at connected sidecars"

@@ -34,6 +34,7 @@ def test_the_commands_are_these() -> None:
         "status",
         "proxy list",
         "proxy config",
+        "proxy evict",
         "proxy bootstrap",
         "proxy token",
         "proxy run",

@@ -20,6 +20,7 @@ COMMANDS = {
     "proxy-list": ("proxy", "list"),
     "proxy-config": ("proxy", "config", "web.shop"),
     "proxy-config-secrets": ("proxy", "config", "web", "secrets", "-n", "shop", "--body"),
+    "proxy-evict": ("proxy", "evict", "web.shop", "reviews.shop:9080", "--idle", "5m"),
     "why": ("why", "cluster", "h|shop|reviews|9080"),
     "simulate": (
         "simulate", "web.shop", "reviews:9080", "get", "/reviews/1", "-H", "X-User: ann",

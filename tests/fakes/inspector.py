@@ -159,7 +159,29 @@ class FakeInspector:
             waiting=waiting,
             rejected=rejected,
             expires="2026-01-03T03:05:00Z",
+            learnt=3,
+            promoted=2,
+            asked=5,
+            memory=None if workload == "web" else 6_543_210,
+            acked_ago=125.0,
+            serial="5af3" * 10,
+            not_after="2026-01-02T04:05:00Z",
         )
+
+    def evict(
+        self, namespace: str, pod: str, destinations: Sequence[str], idle: float | None
+    ) -> views.Eviction:
+        name = self._known(namespace, pod)
+        known = {"reviews.shop:9080", "ledger.pay:9000"}
+        evicted = tuple(each for each in destinations if each == "reviews.shop:9080")
+        if idle is not None:
+            evicted = (*evicted, "ratings.shop:9080")
+        kept = tuple(
+            views.KeptDestination(each, "2 open TCP connections would be cut")
+            for each in destinations
+            if each == "ledger.pay:9000"
+        )
+        return views.Eviction(name, evicted, kept, tuple(d for d in destinations if d not in known))
 
     def proxy(self, namespace: str, pod: str, *, bodies: bool) -> views.ProxyConfig:
         name = self._known(namespace, pod)
