@@ -313,7 +313,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What would happen to one request. ``outcome``: forward, redirect, respond or passthrough."""
+    """What would happen to one request.
+
+    ``outcome``: forward, redirect, respond, passthrough, tcp or refused.
+    """
 
     source: str
     authority: str
@@ -333,6 +336,8 @@ class Simulated:
     lines: tuple[str, ...] = ()
     """The explanation, one step a line, in the order of evaluation."""
     problems: tuple[Problem, ...] = ()
+    promotion: str = ""
+    """What the sidecar holds for the destination once it was asked for, or ``no:`` and why not."""
 
 
 # --- changes ------------------------------------------------------------------------------

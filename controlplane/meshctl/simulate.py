@@ -73,6 +73,7 @@ def blocks(result: Simulated) -> Iterable[Block]:
         ("policies", ", ".join(result.policies)),
         ("timeout", result.timeout),
         ("retries", result.retries),
+        ("promoted", result.promotion),
     )
     for name, value in facts:
         if value:

@@ -72,10 +72,17 @@ def any_address(dual: bool) -> str:
     return ANY6 if dual else ANY
 
 
+def is_address(text: str, version: int = 0) -> bool:
+    """Whether a text of a manifest is an address, of that IP version if one is given."""
+    try:
+        return version in (0, ip_address(text).version)
+    except ValueError:
+        return False
+
+
 def has_ipv6(addresses: tuple[str, ...]) -> bool:
     """Whether a pod with these addresses can be reached by IPv6."""
-    found = [ip_address(text) for text in addresses]
-    return any(each.version == 6 and not each.is_link_local for each in found)
+    return any(is_address(text, 6) and not ip_address(text).is_link_local for text in addresses)
 
 
 def guards(direction: Direction) -> tuple[Chain, ...]:
@@ -107,7 +114,8 @@ def api_server(q: Reader) -> tuple[str, ...]:
     """Virtual addresses of the Kubernetes API server, as ranges."""
     key = find_service(q, *_API_SERVER)
     found = shape(q, key) if key else None
-    return tuple(str(ip_network(text)) for text in found.addresses) if found else ()
+    texts = found.addresses if found else ()
+    return tuple(str(ip_network(text)) for text in texts if is_address(text))
 
 
 @query

@@ -5,12 +5,16 @@ destination, so whatever authority a request carries, the destination's rules ho
 """
 
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import Final, NamedTuple
 
 from controlplane.graph import Reader, query
 from controlplane.translate.clusters import Upstream, http_kind
-from controlplane.translate.redirect import DETECTED_HTTP, FOREVER, UNDECLARED_SILENCE
+from controlplane.translate.redirect import (
+    DETECTED_HTTP,
+    FOREVER,
+    UNDECLARED_SILENCE,
+    is_address,
+)
 from controlplane.translate.routes import port_routes
 from controlplane.translate.scope import PortRef
 from controlplane.translate.services import find_service, service_at, shape
@@ -134,15 +138,15 @@ def contact_host(q: Reader, view: str, place: Place) -> VirtualHost:
 
 @query
 def port_addresses(q: Reader, ref: PortRef) -> tuple[tuple[str, int], ...]:
-    """(address, port) by which redirected clients reach a Service port, in their usual form; ``()``
-    for a headless Service. Of two Services with one address, one has it."""
+    """(address, port) by which redirected clients reach a Service port; ``()`` for a
+    headless Service. Of two Services with one address, one has it."""
     service = shape(q, ref.key)
     if service is None or service.port(ref.port) is None:
         return ()
     return tuple(
-        (str(ip_address(address)), ref.port)
+        (address, ref.port)
         for address in service.addresses
-        if service_at(q, address) == ref.key
+        if is_address(address) and service_at(q, address) == ref.key
     )
 
 

@@ -11,23 +11,27 @@ from controlplane.api.base import format_duration
 from controlplane.api.problem import Problem
 from controlplane.graph import Reader, query
 from controlplane.translate.attached import attached, view
-from controlplane.translate.authority import Outside, Refused, resolve
+from controlplane.translate.authority import Dead, Meaning, Outside, Refused, resolve
 from controlplane.translate.endpoints import endpoints, hinted_zone
 from controlplane.translate.evaluate import Request, taken
 from controlplane.translate.hosts import host_of
 from controlplane.translate.inbound import inbound_strict
 from controlplane.translate.instances import labels_of, pod_at
+from controlplane.translate.mesh import may_leave
 from controlplane.translate.policies.mutual_tls import mutual_tls_source
 from controlplane.translate.policies.traffic_shift import KIND as SHIFT
 from controlplane.translate.policies.traffic_shift import in_order
 from controlplane.translate.problems import problems
+from controlplane.translate.redirect_contact import Contact
+from controlplane.translate.redirect_dialled import dialled
 from controlplane.translate.scope import PortRef
 from controlplane.translate.services import find_service
-from controlplane.translate.workloads import Workload, workload
+from controlplane.translate.workloads import Capture, Workload, workload
 from controlplane.world.rows import Key
 from xds.ir.endpoint import Endpoint, Health
 from xds.ir.route import Backend, Forward, Redirect, Respond, Retry, Route
 from xds.names import parse_backend
+from xds.types import CLUSTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,11 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """``outcome``: forward, redirect, respond, passthrough (outside the mesh), or refused."""
+    """``outcome``: forward, redirect, respond, passthrough (outside the mesh), tcp, or refused.
+
+    ``promotion``: what the sidecar holds for the destination once it was asked for, or ``no:`` and
+    why not.
+    """
 
     source: str
     authority: str
@@ -61,6 +69,7 @@ class Simulation:
     status: int = 0
     lines: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    promotion: str = ""
 
 
 @dataclass(slots=True)
@@ -101,12 +110,69 @@ def simulate(
     if not work.meshed:
         trace.say(f"Pod {name} has no sidecar: no route applies, and it cannot speak mTLS")
         return trace.done()
+    lowered = tuple((key.lower(), value) for key, value in headers)
+    request = Request(method, path, lowered)
+    if work.capture is Capture.REDIRECT:
+        return _redirected(trace, request)
     meaning = resolve(q, source.namespace, authority)
+    trace.result = replace(trace.result, promotion=_promotion(q, meaning, authority))
     if isinstance(meaning, Refused):
         trace.say(f"{authority}: {meaning.text}")
         return trace.done(outcome="respond", status=meaning.status)
-    lowered = tuple((key.lower(), value) for key, value in headers)
-    return _meaning(trace, meaning, Request(method, path, lowered))
+    return _meaning(trace, meaning, request)
+
+
+def _promotion(q: Reader, meaning: Meaning, authority: str) -> str:
+    """Proxy mode: the virtual host that an authority gets."""
+    target: PortRef | Outside | Dead
+    target = Dead("", authority.lower()) if isinstance(meaning, Refused) else meaning
+    found = host_of(q, "", target)
+    return f"virtual host {found.name}" if found else "no: it cannot be a virtual host's domain"
+
+
+def _redirected(trace: _Trace, request: Request) -> Simulation:
+    """Redirect mode: the address that is dialled decides."""
+    work, authority = trace.work, trace.result.authority
+    found = dialled(trace.q, work.namespace, authority, work.scope, work.zone)
+    trace.result = replace(trace.result, promotion=found.promotion)
+    if found.note:
+        trace.say(found.note)
+    if found.refused:
+        trace.say(f"{authority}: {found.refused.text}")
+        return trace.done()
+    contact = found.contact
+    if contact is None or contact.kind == "outside":
+        trace.say("the connection goes on as it is: no route applies to it")
+        return trace.done(outcome="passthrough" if may_leave(trace.q) else "refused")
+    trace.say(f"{authority} is dialled as {found.where}")
+    if contact.kind == "nothing":
+        trace.say(f"the connection is closed: {contact.reason}")
+        return trace.done()
+    if contact.kind == "undeclared":
+        trace.say("the port's protocol is undeclared: HTTP is known by its first bytes")
+    if contact.target is None or contact.kind == "tcp":
+        return _connection(trace, contact)
+    return _meaning(trace, contact.target, request)
+
+
+def _connection(trace: _Trace, contact: Contact) -> Simulation:
+    """A connection that no route decides about: TCP, TLS, or to a pod of no headless Service."""
+    outcome = "tcp" if contact.kind == "tcp" else "forward"
+    if contact.pod:
+        pod = f"{contact.pod.namespace}/{contact.pod.name}"
+        meshed = any(w.type_url == CLUSTER for w in contact.needs)
+        trace.say(f"to pod {pod} itself, {'mTLS' if meshed else 'plain text'}")
+    elif contact.target:
+        ref = contact.target
+        _objects(trace, "", ref)
+        name = str(ref.backend("t"))
+        share = _share(trace, Backend(name), 1)
+        return trace.done(
+            outcome=outcome,
+            service=f"{ref.namespace}/{ref.service}:{ref.port}",
+            split=(share,),
+        )
+    return trace.done(outcome=outcome)
 
 
 def _meaning(trace: _Trace, meaning: PortRef | Outside, request: Request) -> Simulation:

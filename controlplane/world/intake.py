@@ -1,5 +1,6 @@
 """From a decoded object to the row that queries read: defaults filled in, noise left out."""
 
+from ipaddress import IPv6Address
 from typing import Any, NamedTuple
 
 from controlplane.api import core
@@ -56,6 +57,17 @@ def pairs(mapping: dict[str, str] | None) -> Labels:
     return tuple(sorted((mapping or {}).items()))
 
 
+def usual(address: str) -> str:
+    """An IPv6 address in the one form in which Envoy and everything here writes it; any other text
+    as it is."""
+    if ":" not in address:
+        return address
+    try:
+        return str(IPv6Address(address))
+    except ValueError:
+        return address
+
+
 def own_annotations(meta: core.ObjectMeta) -> Labels:
     """Only what is addressed to Plait: others' annotations change often and mean nothing here."""
     prefix = f"{GROUP}/"
@@ -80,7 +92,7 @@ def _service(key: Key, meta: core.ObjectMeta, spec: core.ServiceSpec) -> rows.Se
     return rows.Service(
         key=key,
         type=spec.type or "ClusterIP",
-        cluster_ips=spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ()),
+        cluster_ips=tuple(usual(each) for each in spec.cluster_ips or (spec.cluster_ip,) if each),
         external_name=spec.external_name or "",
         ports=tuple(
             rows.ServicePort(
@@ -124,7 +136,7 @@ def _endpoint(endpoint: core.SliceEndpoint, namespace: str) -> rows.SliceEndpoin
     target = endpoint.target_ref
     ready = conditions.ready is not False
     return rows.SliceEndpoint(
-        addresses=endpoint.addresses,
+        addresses=tuple(usual(address) for address in endpoint.addresses),
         ready=ready,
         serving=ready if conditions.serving is None else conditions.serving,
         terminating=bool(conditions.terminating),
@@ -145,11 +157,11 @@ def _pod(key: Key, meta: core.ObjectMeta, body: core.PodBody) -> rows.Pod:
     spec, status = body.spec, body.status or core.PodStatus()
     annotations = own_annotations(meta)
     native = tuple(c for c in spec.init_containers or () if c.restart_policy == "Always")
-    listed = tuple(address.ip for address in status.pod_ips or ())
+    listed = tuple(usual(address.ip) for address in status.pod_ips or ())
     return rows.Pod(
         key=key,
         uid=meta.uid or "",
-        addresses=listed or ((status.pod_ip,) if status.pod_ip else ()),
+        addresses=listed or ((usual(status.pod_ip),) if status.pod_ip else ()),
         account=spec.service_account_name or "default",
         node=spec.node_name or "",
         labels=pairs(meta.labels),

@@ -276,7 +276,7 @@ class FakeInspector:
                 views.Share("reviews-v1", "h|shop|reviews-v1|9080", 80, 80.0, "mTLS", 1),
                 views.Share("reviews-v2", "h|shop|reviews-v2|9080", 20, 20.0, "mTLS", 1),
             ),
-            "2s", "2 on 5xx", 0, tuple(lines),
+            "2s", "2 on 5xx", 0, tuple(lines), promotion="virtual host r|shop|reviews|9080",
         )  # fmt: skip
 
     def progress(self, ref: ObjectRef) -> views.Progress:

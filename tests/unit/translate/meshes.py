@@ -88,6 +88,14 @@ def pod(
     }
 
 
+def redirected(name: str, address: str, *more: str, **settings: Any) -> dict[str, Any]:
+    """A pod in redirect mode; ``more`` are further addresses."""
+    capture = {"mesh.plait.dev/capture": "redirect", **settings.pop("annotations", {})}
+    made = pod(name, address, sidecar=False, annotations=capture, **settings)
+    made["status"]["podIPs"] = [{"ip": each} for each in (address, *more)]
+    return made
+
+
 def service(
     name: str,
     *ports: dict[str, Any],

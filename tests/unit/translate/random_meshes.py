@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from controlplane.graph import Graph
 from controlplane.translate.problems import KINDS, problems
+from controlplane.translate.redirect_contact import Contact, contact
+from controlplane.translate.redirect_contact import answer as answer_of
 from controlplane.translate.resources import Destination, destination, fixed, workload
 from controlplane.translate.scope import LEVEL, Scope
 from controlplane.translate.simulate import simulate
@@ -18,6 +20,7 @@ from tests.unit.translate.meshes import (
     endpoint,
     own,
     pod,
+    redirected,
     route,
     rows,
     service,
@@ -39,6 +42,8 @@ def _services() -> list[list[dict[str, Any]]]:
             service("a", NAMED, TCP, selector={"app": "a", "version": "v1"}),
             service("a", external="a.example.com"),
             service("a", annotations={"mesh.plait.dev/x": "y"}),
+            service("a", address="None"),
+            service("a", TCP, BARE, address="None", selector={"app": "b"}),
         ],
         [service("b"), service("b", TCP, address="10.96.0.1"), service("b", selector={"app": "a"})],
         [service("c", namespace="other"), service("c", BARE, namespace="other")],
@@ -52,6 +57,8 @@ def _pods() -> list[list[dict[str, Any]]]:
             pod("a-1", "10.0.0.1", labels=v1, annotations=FORWARDS),
             pod("a-1", "10.0.0.1", labels=v1, ready=False),
             pod("a-1", "10.0.0.1", labels={"app": "b"}, account="other"),
+            redirected("a-1", "10.0.0.1", labels=v1, ports=[("http", 8080), ("", 9000)]),
+            redirected("a-1", "10.0.0.1", "fd00::1", labels=v1, annotations=FORWARDS),
         ],
         [
             pod("a-2", "10.0.0.2", labels=v2),
@@ -126,6 +133,7 @@ def _policies() -> list[list[dict[str, Any]]]:
         ],
         [
             own("MeshConfig", "default", {"outside": "Refuse"}, root),
+            own("MeshConfig", "default", {"meshRanges": ["10.0.0.0/8", "fd00::/8"]}, root),
             own("MeshConfig", "default", {"trustDomain": "x.example", "clusterDomain": "x"}, root),
         ],
     ]  # fmt: skip
@@ -145,8 +153,28 @@ AUTHORITIES = [
     ("shop", "a"), ("shop", "a.shop.svc:9000"), ("shop", "b:9000"), ("shop", "10.96.0.1"),
     ("shop", "b"), ("other", "a.shop"), ("other", "c"), ("other", "a"), ("shop", "api.example.com"),
 ]  # fmt: skip
+CONTACTS = [
+    ("shop", "10.96.0.1", 80), ("other", "10.96.0.1", 80), ("shop", "10.96.0.1", 9000),
+    ("shop", "10.0.0.1", 8080), ("other", "10.0.0.1", 9000), ("shop", "10.0.0.2", 80),
+    ("shop", "10.0.0.9", 8080), ("shop", "fd00::1", 8080), ("shop", "192.0.2.1", 443),
+]  # fmt: skip
 PODS = [Key(CLUSTER, "shop", name) for name in ("a-1", "a-2", "gone")]
 SCOPES = [Scope("", "cluster.local", LEVEL), Scope("", "x.example", LEVEL)]
+
+
+def contacts(
+    graph: Graph, found: dict[Hashable, Any], scope: Scope, zone: str
+) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Add what redirected connections lead to; returns further queries."""
+    parts: list[tuple[Any, tuple[Any, ...]]] = []
+    for where in CONTACTS:
+        asked: Contact = graph.read(contact, *where, scope, zone)
+        found[*where, scope, zone] = asked
+        found["answer", *where, scope, zone] = answer_of(asked, "f|x|1")
+        parts.extend((wanted.query, wanted.args) for wanted in asked.needs)
+        if asked.fragment:
+            parts.append(asked.fragment)
+    return parts
 
 
 def everything(graph: Graph) -> dict[Hashable, Any]:
@@ -161,6 +189,7 @@ def everything(graph: Graph) -> dict[Hashable, Any]:
                 found[args] = answer
                 parts.append(answer.fragment)
                 parts.extend((wanted.query, wanted.args) for wanted in answer.needs)
+            parts += contacts(graph, found, scope, zone)
     for each in PODS:
         found["workload", each] = graph.read(workload, each)
         found["fixed", each] = wanted_of = graph.read(fixed, each)
