@@ -46,6 +46,7 @@ from controlplane.telemetry.metrics import EVALUATION, Metrics
 from controlplane.telemetry.traces import Traces, UnknownExporter, exporter_from
 from controlplane.telemetry.xds import XdsMetrics
 from controlplane.translate.mesh import mesh_config
+from xds.build.warm import warm
 from xds.serve.service import Service
 
 GRACE = 2.0
@@ -103,6 +104,7 @@ async def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, traces: Traces) -> None:
+    warm()
     clock = SystemClock()
     keys = open_state(settings.state, clock.now())
     if keys.authority.created:

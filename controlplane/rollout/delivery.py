@@ -5,6 +5,7 @@ from typing import Any
 
 from controlplane.graph import ABSENT, AnyNode, AnyQuery, Graph
 from controlplane.rollout.joined import (
+    CACHE,
     Composition,
     Fragment,
     JoinCache,
@@ -38,6 +39,8 @@ class Delivery:
         self._verdicts = verdicts
         self._joins = JoinCache()
         self._fragments: dict[AnyNode, Fragment] = {}
+        self._compositions: dict[tuple[Table, tuple[Part, ...], tuple[Part, ...]], Composition] = {}
+        """Shared by the streams that hold the same virtual hosts."""
         verdicts.try_hosts = self.try_hosts
 
     def value(self, node: AnyNode | None) -> Any:
@@ -87,8 +90,16 @@ class Delivery:
         self, name: Table, hosts: dict[AnyNode, Fragment], tried: tuple[Part, ...] = ()
     ) -> Composition:
         resource = self._joins.join(name, tuple(hosts.values()))
-        parts = {Part(node, found.version): found for node, found in hosts.items()}
-        return Composition(resource, tuple(parts), parts, tried)
+        parts = tuple([Part(node, found.version) for node, found in hosts.items()])
+        key = (name, parts, tried)
+        known = self._compositions.get(key)
+        if known is not None and known.resource is resource:
+            return known
+        while len(self._compositions) >= CACHE:
+            del self._compositions[next(iter(self._compositions))]
+        made = Composition(resource, parts, dict(zip(parts, hosts.values(), strict=True)), tried)
+        self._compositions[key] = made
+        return made
 
     def _contacted(self, member: Member) -> set[AnyNode]:
         """Virtual hosts of targets whose asked-for names stand."""
