@@ -13,6 +13,11 @@ from collections.abc import Generator
 from typing import Final
 
 import pytest
+from hypothesis import settings
+
+# Absolute times say more about the machine than about the code. In CI a run is repeatable.
+settings.register_profile("plait", deadline=None, derandomize=os.environ.get("CI") == "true")
+settings.load_profile("plait")
 
 BLOCKED: Final = "blocked: needs root"
 PROGRAMS: Final = {"ip": "iproute2", "nft": "nftables", "setpriv": "util-linux"}
