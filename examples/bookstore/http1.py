@@ -122,11 +122,12 @@ class Connection:
 
 
 class Pool:
-    """Kept connections to one address. A request takes an idle one or opens its own."""
+    """Kept connections, to one address or, with None, to whatever authority is asked for (port 80
+    unless it names one). A request takes an idle one or opens its own."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address | None) -> None:
         self._address = address
-        self._idle: list[Connection] = []
+        self._idle: dict[Address, list[Connection]] = {}
 
     async def get(
         self,
@@ -137,25 +138,34 @@ class Pool:
         fresh: bool = False,
     ) -> Reply:
         """As `Connection.get`. ``fresh``: on a connection opened and closed for this request."""
-        connection = None if fresh else self._take()
+        address = self._address or of_authority(authority)
+        connection = None if fresh else self._take(address)
         if connection is None:
-            connection = await Connection.open(self._address)
+            connection = await Connection.open(address)
         try:
             return await connection.get(authority, path, headers)
         finally:
             if connection.usable and not fresh:
-                self._idle.append(connection)
+                self._idle.setdefault(address, []).append(connection)
             else:
                 connection.close()
 
-    def _take(self) -> Connection | None:
-        while self._idle:
-            connection = self._idle.pop()
+    def _take(self, address: Address) -> Connection | None:
+        idle = self._idle.get(address, [])
+        while idle:
+            connection = idle.pop()
             if connection.usable:
                 return connection
             connection.close()
         return None
 
     def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().close()
+
+
+def of_authority(text: str) -> Address:
+    """``reviews`` or ``reviews:81``; HTTP's port is 80."""
+    host, _, port = text.partition(":")
+    return Address(host, int(port) if port else 80)

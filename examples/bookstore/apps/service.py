@@ -15,7 +15,7 @@ the program that closes one just as Envoy sends a request on it."""
 
 
 def arguments(description: str) -> argparse.Namespace:
-    """``listen`` and ``proxy`` (`Address`), ``version`` (str)."""
+    """``listen`` (`Address`), ``proxy`` (`Address`; None: services are dialled), ``version``."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--listen", type=parse_address, required=True, metavar="HOST:PORT")
     parser.add_argument(
@@ -24,6 +24,13 @@ def arguments(description: str) -> argparse.Namespace:
         metavar="HOST:PORT",
         default=Address("127.0.0.1", 15080),
         help="the sidecar's HTTP proxy port, where outgoing requests go",
+    )
+    parser.add_argument(
+        "--dial",
+        dest="proxy",
+        action="store_const",
+        const=None,
+        help="dial other services by their names, where connections are redirected to the sidecar",
     )
     parser.add_argument("--version", default="v1")
     return parser.parse_args()
@@ -72,8 +79,8 @@ VERSION: web.AppKey[str] = web.AppKey("version", str)
 OUT: web.AppKey[Pool] = web.AppKey("out", Pool)
 
 
-def application(handler: Any, path: str, version: str, proxy: Address) -> web.Application:
-    """An application with one page, an outgoing pool to ``proxy`` and its version."""
+def application(handler: Any, path: str, version: str, proxy: Address | None) -> web.Application:
+    """An application with one page, its version, and an outgoing pool (`Pool`) to ``proxy``."""
     app = web.Application()
     app[VERSION] = version
     app[OUT] = Pool(proxy)

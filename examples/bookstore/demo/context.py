@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from examples.bookstore.demo import layout
 from examples.bookstore.demo.claims import Claim, Claims
 from examples.bookstore.demo.layout import Workload
 from examples.bookstore.demo.meter import Meter
+from examples.bookstore.demo.mode import FRESH, KEPT, Mode
 from examples.bookstore.demo.observe import AccessLog, admin
 from examples.bookstore.demo.page import ClientRow, Screen, View
 from examples.bookstore.demo.processes import Child, Processes
@@ -20,8 +20,6 @@ from examples.bookstore.demo.typed import PLAIT, Shell
 
 ROOT = Path(__file__).parents[3]
 """The repository."""
-KEPT, FRESH, LONG, LINES = "http kept", "http fresh", "tcp long", "tcp fresh"
-COST = "cost"
 SPLIT_CLIENTS = (KEPT, FRESH)
 """Clients whose replies come from reviews."""
 
@@ -54,12 +52,12 @@ class Places:
     root: Path
 
     @classmethod
-    def make(cls) -> "Places":
-        """Short, because a Unix socket's path may have 107 bytes only."""
+    def make(cls, manifests: Path) -> "Places":
+        """With a copy of ``manifests``. Short: a Unix socket's path has 107 bytes at most."""
         places = cls(Path(tempfile.mkdtemp(prefix="plait-demo-")))
         for directory in (places.manifests, places.state, places.logs, places.sidecars):
             directory.mkdir(mode=0o700)
-        for path in layout.MANIFESTS.glob("*.yaml"):
+        for path in manifests.glob("*.yaml"):
             (places.manifests / path.name).write_text(path.read_text())
         return places
 
@@ -93,6 +91,7 @@ class Places:
 
 @dataclass(slots=True)
 class Demo:
+    mode: Mode
     places: Places
     workloads: dict[str, Workload]
     trust_domain: str
@@ -151,9 +150,9 @@ class Demo:
                 "files",
                 str(self.places.manifests),
                 "--listen",
-                str(layout.XDS),
+                str(self.mode.xds),
                 "--metrics-address",
-                str(layout.METRICS),
+                str(self.mode.metrics),
                 "--log-format",
                 "json",
             ],

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import shlex
-import shutil
-import sys
 import time
 
 from rich.console import Console
@@ -22,7 +20,6 @@ LOG_LIMIT = 32 << 20
 def commands(demo: Demo) -> list[str]:
     """Commands that work in any shell of this user, in any directory."""
     meshctl = shlex.join(MESHCTL)
-    web = demo.workloads["web"]
     ratings = shlex.quote(str(demo.places.manifests / "ratings.yaml"))
     lines = [f"export PLAIT_STATE={shlex.quote(str(demo.places.state))}"]
     if len(MESHCTL) > 1:  # not installed as a command
@@ -36,20 +33,10 @@ def commands(demo: Demo) -> list[str]:
         f"{meshctl} certs",
         f"{meshctl} traffic-shift set reviews reviews-v1=10 reviews-v2=90 -n {NAMESPACE} --wait",
         f"{meshctl} why route px --pod web.{NAMESPACE}",
-        _get(f"http://{web.program}/page"),
-        _get("http://reviews/reviews", proxy=f"http://{web.proxy}"),
+        *demo.mode.by_hand(demo),
         f"sed -i 's/timeout: .*/timeout: 3s/' {ratings}"
         f" && {meshctl} wait routepolicy/ratings -n {NAMESPACE} --timeout 10s",
     ]
-
-
-def _get(url: str, proxy: str = "") -> str:
-    """A command that prints what a URL answers: curl where there is one, else this Python."""
-    if shutil.which("curl"):
-        return f"curl -s {f'-x {proxy} ' if proxy else ''}{url}"
-    code = f"import urllib.request as r; print(r.urlopen('{url}').read().decode())"
-    words = [sys.executable, "-c", code]
-    return (f"http_proxy={proxy} " if proxy else "") + shlex.join(words)
 
 
 async def stay(demo: Demo, console: Console) -> None:

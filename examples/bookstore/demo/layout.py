@@ -39,7 +39,7 @@ class Workload:
     sidecar: str
     """status.podIP, where the sidecar listens."""
     program: Address
-    """Where the program listens."""
+    """Where the program listens; behind redirection the same address."""
 
     @property
     def inbound(self) -> Address:
@@ -83,7 +83,8 @@ def workloads(docs: list[dict[str, Any]]) -> dict[str, Workload]:
             account=doc["spec"]["serviceAccountName"],
             sidecar=doc["status"]["podIP"],
             program=Address(
-                meta["annotations"][APP_ADDRESS], container["ports"][0]["containerPort"]
+                meta["annotations"].get(APP_ADDRESS, doc["status"]["podIP"]),
+                container["ports"][0]["containerPort"],
             ),
         )
     return found

@@ -6,9 +6,8 @@ import asyncio
 import signal
 import time
 
-from examples.bookstore.demo import layout
 from examples.bookstore.demo.context import Demo
-from examples.bookstore.demo.layout import CALLS, NAMESPACE
+from examples.bookstore.demo.layout import NAMESPACE
 from examples.bookstore.demo.observe import Samples, metrics, ready, received_bytes
 from examples.bookstore.demo.stages.start import DEADLINE, settled
 
@@ -44,14 +43,6 @@ async def held(demo: Demo) -> Versions:
     return found
 
 
-def of_policy(demo: Demo) -> set[tuple[str, str, str]]:
-    """What is made from the ratings' RoutePolicy, by the shape of the mesh: the table of known
-    destinations of each sidecar that calls ratings, long after first contact is over. web calls
-    it too, for the cost client."""
-    callers = {caller for caller, callee in CALLS if callee == "ratings"} | {"web"}
-    return {(caller, "rds", "px") for caller in callers}
-
-
 def total(samples: Samples, metric: str) -> int:
     """Sum of a metric over its labels; 0 when it has none yet."""
     return round(sum(samples.get(metric, {}).values()))
@@ -79,17 +70,17 @@ def kill(demo: Demo) -> None:
 async def back(demo: Demo) -> Samples:
     """Start it again; its metrics once every sidecar is back, settled, and quiet for a while."""
     demo.start_control_plane()
-    await demo.wait("the control plane is ready again", lambda: ready(layout.METRICS), DEADLINE)
+    await demo.wait("the control plane is ready again", lambda: ready(demo.mode.metrics), DEADLINE)
     started = time.monotonic()
 
     async def streams() -> bool:
-        return total(await metrics(layout.METRICS), STREAMS) == len(demo.workloads)
+        return total(await metrics(demo.mode.metrics), STREAMS) == len(demo.workloads)
 
     await demo.wait("every sidecar has reconnected", streams, 20.0)
     demo.say(f"  ready and every sidecar back after {time.monotonic() - started:.2f} s")
     await demo.wait("every sidecar has settled", lambda: settled(demo), 20.0)
     await asyncio.sleep(QUIET)
-    return await metrics(layout.METRICS)
+    return await metrics(demo.mode.metrics)
 
 
 async def unchanged(demo: Demo) -> None:
@@ -136,7 +127,7 @@ async def changed(demo: Demo) -> None:
     after = await held(demo)
     differ = {key for key in before | after if before.get(key) != after.get(key)}
     resources, size = total(samples, RESOURCES), total(samples, RESOURCE_BYTES)
-    expected = of_policy(demo)
+    expected = demo.mode.of_policy()
     demo.claim(
         "control: exactly the changed object's resources are sent",
         f"{resources} resources{by_type(samples)}, {size:,} bytes; {len(expected)} are made from it"

@@ -2,8 +2,9 @@
 
 import time
 
-from examples.bookstore.demo.context import COST, FRESH, KEPT, LINES, LONG, Demo
+from examples.bookstore.demo.context import Demo
 from examples.bookstore.demo.layout import CALLS
+from examples.bookstore.demo.mode import COST, FRESH, KEPT, LINES, LONG
 from examples.bookstore.demo.processes import descendants, memory, program
 from examples.bookstore.demo.statistics import quantile
 from examples.bookstore.load.cost import DIRECT, MESH
