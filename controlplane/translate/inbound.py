@@ -143,6 +143,9 @@ def _tls_chains(port: int, protocol: Protocol, domain: str, limit: timedelta) ->
 
 
 def _plain_chains(port: int, protocol: Protocol) -> tuple[Chain, ...]:
+    """Plain text; one for TCP stands last and is the default chain, which takes the application's
+    own TLS as well: Envoy never gives TLS to a chain without conditions beside one that asks for
+    it."""
     tcp = Tcp(inbound_listener(port), inbound_cluster(port, "tcp"), Direction.INBOUND)
     match protocol:
         case Protocol.HTTP | Protocol.HTTP2:
@@ -169,8 +172,12 @@ def inbound_listener_ir(q: Reader, pod: Key, port: int) -> Listener | None:
         return None
     refuse_plain = inbound_strict(q, pod)
     chains = _tls_chains(port, protocol, found.scope.trust_domain, mesh.connection_lifetime(q))
+    default = None
     if not refuse_plain:
         chains = (*chains, *_plain_chains(port, protocol))
+        if isinstance(chains[-1].filters, Tcp):
+            *others, default = chains
+            chains = tuple(others)
     return Listener(
         name=inbound_listener(port),
         address=found.address,
@@ -179,6 +186,7 @@ def inbound_listener_ir(q: Reader, pod: Key, port: int) -> Listener | None:
         chains=chains,
         inspect_tls=True,
         inspect_http=protocol is Protocol.UNDECLARED and not refuse_plain,
+        default=default,
     )
 
 

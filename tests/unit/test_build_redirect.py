@@ -4,6 +4,7 @@ without redirection: where a connection was going is said by a PROXY header, or 
 import asyncio
 import ipaddress
 import json
+import ssl
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -84,6 +85,7 @@ class Ports:
     detect: int
     limited: int
     many: int
+    inbound: int
 
 
 def fixed_listeners(ports: Ports) -> list[Listener]:
@@ -100,7 +102,18 @@ def fixed_listeners(ports: Ports) -> list[Listener]:
         Chain("tls", hole, ("plait-tcp",), destination_port=2, transport="tls"),
     )
     many = Listener("many", HOST, ports.many, OUT, matching, True, True, (1, 2))
+    tcp = Tcp("in", "t|app", Direction.INBOUND)
+    mtls = DownstreamTls(("cluster.local",), ("plait-tcp",))
     return [
+        Listener(
+            "in",
+            HOST,
+            ports.inbound,
+            Direction.INBOUND,
+            (Chain("mesh", tcp, mtls.alpn, mtls),),
+            inspect_tls=True,
+            default=Chain("plain", tcp),
+        ),
         Listener("first", HOST, ports.first, OUT, (Chain("first", FirstContact("first", OUT)),)),
         Listener(
             "limited",
@@ -185,7 +198,7 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
         app = await stack.enter_async_context(echo_application())
         server = await stack.enter_async_context(banner_server())
         ads = await stack.enter_async_context(serve())
-        ports = Ports(*(free_port() for _ in range(5)))
+        ports = Ports(*(free_port() for _ in range(6)))
         known = [fragment("10.96.0.5:80"), fragment("[fd00::5]:80")]
         behind = ir.EdsCluster("t|app", "e|app", ir.Wire.TCP)
         ads.hold(
@@ -338,6 +351,22 @@ async def test_tcp_to_an_unknown_destination_asks_nothing(edge: Edge) -> None:
     received = await talk(edge.ports.detect, proxy_header(OTHER) + b"hello\n")
     assert received in (b"", b"<reset>")
     assert edge.ads.asked == []
+
+
+@pytest.mark.parametrize("alpn", [[], ["h2", "http/1.1"]])
+async def test_the_applications_own_tls_reaches_it_as_it_came(edge: Edge, alpn: list[str]) -> None:
+    context = ssl.create_default_context()
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    sent = ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname="app")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    async with asyncio.timeout(DEADLINE):
+        reader, writer = await asyncio.open_connection(HOST, edge.ports.inbound)
+        writer.write(sent.read())
+        assert await reader.readexactly(len(BANNER)) == BANNER
+        writer.close()
 
 
 def test_a_chain_with_tls_matches_tls() -> None:

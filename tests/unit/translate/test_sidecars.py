@@ -36,7 +36,8 @@ def listener_chains(protocol: str, strict: bool) -> dict[str, object]:
     found_listener = graph.read(inbound_listener_ir, key("a"), 8080)
     assert found_listener is not None
     result: dict[str, object] = {}
-    for chain in found_listener.chains:
+    default = found_listener.default
+    for chain in (*found_listener.chains, *((default,) if default else ())):
         assert (chain.tls is not None) == chain.name.startswith("plait-")
         if isinstance(chain.filters, Tcp):
             result[chain.name] = chain.filters.cluster
