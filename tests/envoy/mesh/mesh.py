@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -166,6 +167,7 @@ class Mesh:
             host=facts["host"],
             port=facts["port"],
             directory=directory,
+            report_interval=timedelta(seconds=facts["reportInterval"]),
         )
         files = SidecarFiles(directory)
         files.write(description, await self.token(pod), facts["roots"].encode())
