@@ -11,10 +11,10 @@ SOURCES := xds controlplane sidecar tests examples
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench golden generate format clean
+.PHONY: help install demo demo-redirect test check bench golden generate format clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(or $(PYTHON),python3) examples/preflight.py
@@ -28,6 +28,9 @@ install: $(STAMP) ## create .venv with everything, from constraints.txt
 
 demo: $(STAMP) ## the bookstore on real Envoys: mTLS, a live shift, rotation, a killed control plane (KEEP=1 stays up)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m examples.bookstore.demo
+
+demo-redirect: $(STAMP) ## the same behind redirection, each workload in a network namespace; needs root
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m examples.redirect
 
 test: $(STAMP) ## every test; what needs root reports "blocked: needs root"
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)

@@ -57,6 +57,8 @@ class Places:
         places = cls(Path(tempfile.mkdtemp(prefix="plait-demo-")))
         for directory in (places.manifests, places.state, places.logs, places.sidecars):
             directory.mkdir(mode=0o700)
+        for directory in (places.root, places.sidecars):
+            directory.chmod(0o711)  # an Envoy of another user has its own directory in there
         for path in manifests.glob("*.yaml"):
             (places.manifests / path.name).write_text(path.read_text())
         return places

@@ -195,8 +195,8 @@ def memory(pid: int) -> Memory:
 
 
 def program(pid: int) -> str:
-    """The short name of a process (/proc/PID/comm); empty when it is gone."""
+    """The name of a process's program (/proc/PID/cmdline); empty when it is gone."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
+        return Path(Path(f"/proc/{pid}/cmdline").read_text().partition("\0")[0]).name
     except OSError:
         return ""

@@ -25,7 +25,7 @@ from tests.envoy.mesh.clients import Reply, http1, http2, say
 from tests.envoy.mesh.manifests import Document
 from tests.envoy.mesh.mesh import Mesh, Sidecar
 from tests.envoy.mesh.plait import METRICS_PORT, Plait
-from tests.envoy.netns.network import HUB, PROXY_UID, ROOT_UID, SERVICES, Namespace, Network
+from tests.envoy.netns.network import HUB, PROXY_UID, SERVICES, Namespace, Network
 
 ANY: Final = "0.0.0.0"
 PODS: Final = "10.77.0.0/16"
@@ -60,7 +60,7 @@ class HubPlait(Plait):
     def __init__(self, base: Path, tree: Path, hub: Namespace, *extra: str) -> None:
         super().__init__(base, tree, HUB, *extra)
         self._hub = hub
-        self._command = hub.command(ROOT_UID, *self._command)
+        self._command = hub.command(*self._command)
 
     def session(self) -> aiohttp.ClientSession:
         """HTTP from the hub."""
@@ -96,7 +96,7 @@ class PodSidecar(Sidecar):
             with self.log.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
                     *self._namespace.command(
-                        PROXY_UID, f"/proc/self/fd/{binary}", *self.command[1:]
+                        f"/proc/self/fd/{binary}", *self.command[1:], uid=PROXY_UID
                     ),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
