@@ -32,6 +32,9 @@ QUESTIONS = 5_000
 """Names that a sidecar may have asked for and still be relieved of destinations: each costs it
 1.1 KB for as long as it runs."""
 
+LOGGED = 10
+"""Most destinations that one line of the log names."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -202,7 +205,10 @@ class Eviction:
         member.promotions.evict(target for state in going for target in state.targets)
         self._reconcile(member, Lane.CONFIG)
         self.evicted += len(going)
-        _log.info("evicted", extra={"pod": member.label, "destinations": names})
+        shown = names[:LOGGED]
+        _log.info(
+            "evicted", extra={"pod": member.label, "count": len(names), "destinations": shown}
+        )
 
 
 def exhausted(member: Member) -> bool:

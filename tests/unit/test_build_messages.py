@@ -117,7 +117,7 @@ def test_silence_counts_as_plaintext_only_where_plaintext_is_served(strict: bool
 
 def test_filters_stand_in_their_order() -> None:
     names = [each["name"].rpartition(".")[2] for each in http_chain(asks=True)["http_filters"]]
-    assert names == ["on_demand", "set_filter_state", "router"]
+    assert names == ["local_ratelimit", "on_demand", "set_filter_state", "router"]
     inbound = http_chain(direction=Direction.INBOUND)["http_filters"]
     assert [each["name"] for each in inbound] == ["envoy.filters.http.router"]
     assert all(place.reason for place in ORDER)
@@ -156,6 +156,10 @@ def test_the_loop_has_no_host_that_asks() -> None:
     loop = shown(routes.join_proxy_routes("pxfc", [fragment]))
     assert [each["domains"] for each in proxy["virtual_hosts"]] == [["web"], ["*"]]
     assert [each["domains"] for each in loop["virtual_hosts"]] == [["web"]]
+    [asks, *_] = proxy["virtual_hosts"][1]["routes"]
+    assert asks["route"]["rate_limits"] == [
+        {"actions": [{"generic_key": {"descriptor_value": "ask"}}]}
+    ]
     for made in (proxy, loop):
         assert made["validate_clusters"] is False
         assert made["request_headers_to_remove"] == ["x-plait-ask"]

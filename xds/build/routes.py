@@ -17,6 +17,7 @@ from envoy_data_plane.envoy.config.route.v3 import VirtualHost as EnvoyHost
 from xds import names, types
 from xds.build.actions import NO_LIMIT, action
 from xds.build.config import struct
+from xds.build.filters import ask_limit
 from xds.build.headers import edits
 from xds.build.matches import route_match
 from xds.ir.connect import CONNECT
@@ -100,7 +101,9 @@ def _asking_host() -> bytes:
     ask = EnvoyRoute(
         name="ask",
         match=RouteMatch(prefix="/"),
-        route=RouteAction(cluster_header=ASK_HEADER, timeout=NO_LIMIT),
+        route=RouteAction(
+            cluster_header=ASK_HEADER, timeout=NO_LIMIT, rate_limits=[ask_limit.descriptor()]
+        ),
     )
     host = EnvoyHost(name="*", domains=["*"], routes=[ask, _route(CONNECT)])
     return delimited(_VIRTUAL_HOSTS, encode(host))
