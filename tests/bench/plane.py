@@ -1,7 +1,8 @@
 """The real `plait serve` under load: default telemetry, TLS, tokens signed for real Pods.
 
-A thousand sidecars in proxy mode have asked for some destinations, as Envoy does, and a file of
-manifests is changed by rename. Beside these stand as many other files as the bench wants.
+Sidecars in proxy mode hold some destinations, which their workload learnt before or which they ask
+for now, as Envoy does. A file of manifests is changed by rename; beside it stand as many other
+files as the bench wants.
 """
 
 import asyncio
@@ -22,12 +23,14 @@ from controlplane.app.views import Status
 from controlplane.identity import tokens
 from controlplane.identity.state import open_state
 from controlplane.meshctl.client import Client
+from controlplane.rollout.learnt_lines import Reference, line
 from tests.bench import manifests
 from tests.bench.process import cpu_seconds
 from xds import names
 from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 
 DESTINATIONS = 20
+OWNER = "web"
 ENDPOINTS = 20
 """Of each Service that sidecars use."""
 TRUST_DOMAIN = "cluster.local"
@@ -48,7 +51,7 @@ def write_tree(directory: Path, sidecars: int, others: int) -> None:
     """The mesh: ``sidecars`` pods, their destinations, ``others`` Services in a file each."""
     directory.mkdir()
     manifests.replace(directory / "mesh.yaml", [manifests.mesh_config(BUCKET)])
-    pods = [manifests.pod(f"web-{n}", manifests.address(n), "web") for n in range(sidecars)]
+    pods = [manifests.pod(f"web-{n}", manifests.address(n), OWNER) for n in range(sidecars)]
     manifests.replace(directory / "pods.yaml", pods)
     for number in range(DESTINATIONS + others):
         used = number < DESTINATIONS
@@ -61,12 +64,24 @@ def write_tree(directory: Path, sidecars: int, others: int) -> None:
         manifests.replace(directory / path, documents)
 
 
+def write_learnt(state: Path) -> None:
+    """What the pods' workload has learnt."""
+    directory = state / "learnt" / manifests.NAMESPACE
+    directory.mkdir(parents=True, mode=0o700)
+    state.chmod(0o700)
+    used = (
+        Reference(manifests.NAMESPACE, destination(n), manifests.PORT) for n in range(DESTINATIONS)
+    )
+    lines = (line(each, time.time()) for each in used)
+    (directory / f"{OWNER}.jsonl").write_bytes(b"".join(lines))
+
+
 class Plane:
     """Implements `tests.bench.served.Served`."""
 
     learning = True
 
-    def __init__(self, pid: int, home: Path, status: Status) -> None:
+    def __init__(self, pid: int, home: Path, status: Status, asks: bool) -> None:
         self._tree = home / "tree"
         self._version = 0
         self._metrics = status.metrics
@@ -79,7 +94,7 @@ class Plane:
         asked = [f"a|{name}.{manifests.NAMESPACE}:{manifests.PORT}|1" for name in used]
         loads = [f"e|{manifests.NAMESPACE}|{name}|{manifests.PORT}" for name in used]
         self.subscriptions = {
-            CLUSTER: ["*", *asked],
+            CLUSTER: ["*", *asked] if asks else [],
             ENDPOINT: [*loads, names.LOCAL_CLUSTER],
             SECRET: [names.IDENTITY_SECRET, names.roots_secret(TRUST_DOMAIN)],
             LISTENER: [],
@@ -170,18 +185,20 @@ async def _ready(process: asyncio.subprocess.Process, home: Path) -> Status:
 
 @asynccontextmanager
 async def plane(
-    sidecars: int = 1000, others: int = 0, keys_of: Plane | None = None
+    sidecars: int = 1000, others: int = 0, *, asks: bool = False, keys_of: Plane | None = None
 ) -> AsyncIterator[Plane]:
     """A running control plane; with ``keys_of`` one on a copy of another's ``ca/`` and ``tokens/``
-    and of its manifests."""
+    and of its manifests. Sidecars ask for their destinations, or have learnt them."""
     with tempfile.TemporaryDirectory(prefix="plait-bench-") as name:
         home = Path(name)
         if keys_of is None:
             write_tree(home / "tree", sidecars, others)
+            if not asks:
+                write_learnt(home / "state")
         else:
             shutil.copytree(keys_of.home / "tree", home / "tree")
             (home / "state").mkdir(mode=0o700)
             for part in ("ca", "tokens"):
                 shutil.copytree(keys_of.home / "state" / part, home / "state" / part)
         async with _process(home) as process:
-            yield Plane(process.pid, home, await _ready(process, home))
+            yield Plane(process.pid, home, await _ready(process, home), asks)

@@ -6,13 +6,15 @@ removed names, so a thousand streams that take the same step share one `Batch`.
 
 from collections import OrderedDict
 from typing import Final
+from weakref import WeakValueDictionary
 
 from xds import types
 from xds.wire.resource import Resource
 from xds.wire.response import join
 
 BYTES_KEPT: Final = 16 << 20
-BATCHES_KEPT: Final = 1024
+BATCHES_KEPT: Final = 128
+"""Many responses are one stream's alone; those that others need too are in flight meanwhile."""
 
 _Key = tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]
 
@@ -34,7 +36,7 @@ def acknowledgement(data: bytes) -> tuple[bytes, str] | None:
 class Batch:
     """The content of one response: what it sets, what it removes and its bytes, nonce excepted."""
 
-    __slots__ = ("body", "content", "items", "removed", "resources", "type_url")
+    __slots__ = ("__weakref__", "body", "content", "items", "removed", "resources", "type_url")
 
     def __init__(
         self,
@@ -58,13 +60,15 @@ class Batch:
 
 
 class ResponseCache:
-    """The last batches, oldest dropped first. One per process; not thread safe.
+    """The last batches, oldest dropped first, and all that are in flight. One per process; not
+    thread safe.
 
     Secrets never enter: a leaf belongs to one stream, and its key should not outlive it.
     """
 
     def __init__(self, batches: int = BATCHES_KEPT, size: int = BYTES_KEPT) -> None:
         self._batches: OrderedDict[_Key, Batch] = OrderedDict()
+        self._alive: WeakValueDictionary[_Key, Batch] = WeakValueDictionary()
         self._room = batches
         self._limit = size
         self._lone: Batch | None = None
@@ -91,10 +95,10 @@ class ResponseCache:
         if type_url == types.SECRET:
             return Batch(type_url, resources, removed, items)
         key = (type_url, items, removed)
-        found = self._batches.get(key)
+        found = self._alive.get(key)
         if found is not None:
             return found
-        made = Batch(type_url, resources, removed, items)
+        made = self._alive[key] = Batch(type_url, resources, removed, items)
         if len(made.body) <= self._limit // 4:
             self._batches[key] = made
             self.size += len(made.body)

@@ -66,7 +66,7 @@ def _early(
     held = {
         endpoints[name] for name in clusters.pending if name in clusters.sent and name in endpoints
     }
-    return frozenset(held - subscription.forced)
+    return frozenset(held.difference(subscription.forced))
 
 
 def absences(subscription: Subscription, limits: Limits) -> tuple[str, ...]:

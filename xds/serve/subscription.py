@@ -11,6 +11,7 @@ from xds import types
 from xds.serve.delta import Batch
 from xds.serve.lanes import WINDOW, Flight, Lane
 from xds.serve.limits import Denied, Limits
+from xds.serve.nameset import NameSet
 from xds.wire.resource import Resource
 
 ASKED = ("a|", "f|")
@@ -75,15 +76,15 @@ class Subscription:
         """Names to send, in the order of their wishes."""
         self.last: dict[str, Lane] = {}
         """The same for names asked for on demand: sent after everything that they lead to."""
-        self.forced: set[str] = set()
+        self.forced = NameSet()
         """Of these, the ones to send although the client holds that version."""
-        self.leaving: set[str] = set()
+        self.leaving = NameSet()
         """Names the client may hold and must drop."""
-        self.awaited: set[str] = set()
+        self.awaited = NameSet()
         """Subscribed by name and not answered yet."""
         self.deferred: frozenset[str] = frozenset()
         """Names whose wish or refusal will come later: nothing is assumed about them."""
-        self.absent: set[str] = set()
+        self.absent = NameSet()
         """Names to answer with "no such resource" now."""
         self.owed = False
         """A first wildcard request that must be answered even with nothing."""
