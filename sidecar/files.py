@@ -16,6 +16,7 @@ files are 0600.
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,21 +32,18 @@ VERSIONS: Final = ("..1", "..2")
 
 
 @dataclass(frozen=True, slots=True)
-class SidecarFiles:
-    """The files of one sidecar. OSError passes through: it names the file and the reason."""
+class CredentialFiles:
+    """What every client of the control plane has. OSError passes through: it names the file and
+    the reason."""
 
     directory: Path
     owner: int | None = None
-    """User and group id that Envoy runs as; None: whoever writes the files. Giving files away
+    """User and group id that the client runs as; None: whoever writes the files. Giving files away
     takes root, and the directories above must let that user pass."""
 
     @property
     def bootstrap(self) -> Path:
         return self.directory / layout.BOOTSTRAP_FILE
-
-    @property
-    def admin(self) -> Path:
-        return self.directory / layout.ADMIN_SOCKET
 
     @property
     def token(self) -> Path:
@@ -55,30 +53,14 @@ class SidecarFiles:
     def roots(self) -> Path:
         return self.directory / layout.ROOTS_DIRECTORY / layout.ROOTS_FILE
 
-    def write(self, sidecar: Sidecar, token: str, roots: bytes) -> Path:
-        """Write everything for `sidecar`; the path for ``envoy -c``. `token` is the bare JWT and
-        `roots` PEM text. Raises `BootstrapError` when `sidecar` cannot be described."""
-        configuration = bootstrap(sidecar)
-        self._make(self.directory)
-        self.renew_token(token)
-        self.renew_roots(roots)
-        self._make(self.directory / layout.SDS_DIRECTORY)
-        for name, secret in (
-            (layout.CREDENTIAL_SDS_FILE, token_sds(sidecar.directory)),
-            (layout.ROOTS_SDS_FILE, roots_sds(sidecar.directory)),
-        ):
-            self._replace(self.directory / name, _json(secret))
-        self._replace(self.bootstrap, _json(configuration))
-        return self.bootstrap
-
     def renew_token(self, token: str) -> None:
-        """Replace the token; a running Envoy presents it at its next stream."""
+        """Replace the token; a running client presents it at its next stream."""
         # encode(), because the text of a token that prints as [redacted] is meant here
-        self._swap(self.token.parent, self.token.name, token.encode())
+        self._swap(self.token.parent, {self.token.name: token.encode()})
 
     def renew_roots(self, roots: bytes) -> None:
         """Replace the roots that the control plane is verified against."""
-        self._swap(self.roots.parent, self.roots.name, roots)
+        self._swap(self.roots.parent, {self.roots.name: roots})
 
     def _make(self, directory: Path) -> None:
         directory.mkdir(mode=DIR_MODE, parents=True, exist_ok=True)
@@ -102,26 +84,55 @@ class SidecarFiles:
         self._create(temporary, data)
         temporary.replace(path)
 
-    def _swap(self, directory: Path, name: str, data: bytes) -> None:
-        """Put `data` behind ``directory/name`` by replacing the link ``..data`` in one rename."""
+    def _swap(self, directory: Path, files: Mapping[str, bytes]) -> None:
+        """Put all of `files` (content by name) into `directory` by replacing the link ``..data``
+        in one rename."""
         self._make(directory)
         old = os.readlink(directory / DATA) if (directory / DATA).is_symlink() else ""
         version = VERSIONS[1] if old == VERSIONS[0] else VERSIONS[0]
         target = directory / version
         shutil.rmtree(target, ignore_errors=True)  # left by a crash before the rename
         self._make(target)
-        self._create(target / name, data)
+        for name, data in files.items():
+            self._create(target / name, data)
         link = directory / "..data_new"
         link.unlink(missing_ok=True)
         link.symlink_to(version)
         link.replace(directory / DATA)
-        if not (directory / name).is_symlink():
-            link.symlink_to(f"{DATA}/{name}")
-            link.replace(directory / name)
+        for name in files:
+            if not (directory / name).is_symlink():
+                link.symlink_to(f"{DATA}/{name}")
+                link.replace(directory / name)
         if old in VERSIONS and old != version:
             shutil.rmtree(directory / old, ignore_errors=True)
 
 
-def _json(value: dict[str, Any]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class SidecarFiles(CredentialFiles):
+    """The files of one sidecar."""
+
+    @property
+    def admin(self) -> Path:
+        return self.directory / layout.ADMIN_SOCKET
+
+    def write(self, sidecar: Sidecar, token: str, roots: bytes) -> Path:
+        """Write everything for `sidecar`; the path for ``envoy -c``. `token` is the bare JWT and
+        `roots` PEM text. Raises `BootstrapError` when `sidecar` cannot be described."""
+        configuration = bootstrap(sidecar)
+        self._make(self.directory)
+        self.renew_token(token)
+        self.renew_roots(roots)
+        self._make(self.directory / layout.SDS_DIRECTORY)
+        for name, secret in (
+            (layout.CREDENTIAL_SDS_FILE, token_sds(sidecar.directory)),
+            (layout.ROOTS_SDS_FILE, roots_sds(sidecar.directory)),
+        ):
+            self._replace(self.directory / name, in_json(secret))
+        self._replace(self.bootstrap, in_json(configuration))
+        return self.bootstrap
+
+
+def in_json(value: Mapping[str, Any]) -> bytes:
+    """The text of a file."""
     # JSON is YAML too, so a .yaml file needs no other writer.
     return json.dumps(value, indent=1).encode() + b"\n"

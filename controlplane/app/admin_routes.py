@@ -77,6 +77,9 @@ def _sidecars(inspector: Inspector) -> Iterable[web.AbstractRouteDef]:
     async def token(request: web.Request) -> web.Response:
         return web.json_response(to_json(inspector.token(*_path_pod(request))))
 
+    async def leaf(request: web.Request) -> web.Response:
+        return web.json_response(to_json(inspector.leaf(*_path_pod(request))))
+
     async def bootstrap(request: web.Request) -> web.Response:
         return web.json_response(to_json(inspector.bootstrap(*_path_pod(request))))
 
@@ -94,6 +97,7 @@ def _sidecars(inspector: Inspector) -> Iterable[web.AbstractRouteDef]:
         web.get("/v1/proxies/{namespace}/{pod}", proxy),
         web.post("/v1/proxies/{namespace}/{pod}/evict", evict),
         web.post("/v1/proxies/{namespace}/{pod}/token", token),
+        web.post("/v1/proxies/{namespace}/{pod}/leaf", leaf),
         web.get("/v1/proxies/{namespace}/{pod}/bootstrap", bootstrap),
     ]
 

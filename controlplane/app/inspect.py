@@ -125,6 +125,11 @@ class Inspector(Protocol):
         """A new token for a pod's sidecar. Refused 404 without a Pod object."""
         ...
 
+    def leaf(self, namespace: str, pod: str) -> views.Leaf:
+        """A certificate and its key for a pod's application. Refused 404 without a Pod object, 503
+        while the authority cannot issue."""
+        ...
+
     def bootstrap(self, namespace: str, pod: str) -> views.Bootstrap:
         """Refused 404 without a Pod object."""
         ...

@@ -186,5 +186,8 @@ class Live:
     def token(self, namespace: str, pod: str) -> views.Token:
         return self._identities.token(namespace, pod)
 
+    def leaf(self, namespace: str, pod: str) -> views.Leaf:
+        return self._identities.leaf(namespace, pod)
+
     def bootstrap(self, namespace: str, pod: str) -> views.Bootstrap:
         return self._identities.bootstrap(namespace, pod)

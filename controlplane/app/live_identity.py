@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from controlplane.app import views
-from controlplane.app.inspect import not_found
+from controlplane.app.inspect import Refused, not_found
 from controlplane.app.live_parts import LiveParts
 from controlplane.app.live_sidecars import Sidecars, serial, text
 from controlplane.identity import tokens
+from controlplane.identity.slots import Withheld, parse_version
 from controlplane.rollout.member import Member
 from controlplane.translate.mesh import trust_domain
 from controlplane.translate.workloads import Workload, workload
@@ -101,6 +102,20 @@ class Identities:
             token=token.reveal(),
             expires=text(now + lifetime),
             lifetime=lifetime.total_seconds(),
+        )
+
+    def leaf(self, namespace: str, pod: str) -> views.Leaf:
+        work = self._workload(namespace, pod)
+        secret = self._parts.leaves.apart(work.spiffe_id)
+        if isinstance(secret, Withheld):
+            problem = secret.problem
+            raise Refused(views.Failure(problem.message, problem.remedy), 503)
+        version = parse_version(secret.version)
+        return views.Leaf(
+            pod=f"{pod}.{namespace}",
+            chain=secret.chain.decode(),
+            key=secret.key.decode(),
+            expires=text(version.not_after) if version else "",
         )
 
     def bootstrap(self, namespace: str, pod: str) -> views.Bootstrap:

@@ -266,6 +266,17 @@ class Token:
     """Seconds from now until ``expires``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A certificate for an application without a sidecar, with its key."""
+
+    pod: str
+    chain: str
+    """PEM, leaf first."""
+    key: str = field(repr=False)
+    expires: str
+
+
 # --- explanation --------------------------------------------------------------------------
 
 

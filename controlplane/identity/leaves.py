@@ -93,6 +93,17 @@ class Leaves:
         spiffe_id = slot.spiffe_id if slot is not None else self._withheld[stream][0]
         return self._issue(stream, spiffe_id)
 
+    def apart(self, spiffe_id: str) -> LeafSecret | Withheld:
+        """A leaf that belongs to no stream, for a file: whoever has it renews it."""
+        now = self._clock.now()
+        problem = clock_problems.of_authority(self._authority, spiffe_id, now)
+        if problem is not None:
+            return Withheld(problem)
+        secret, _ = issue(self._authority, spiffe_id, now, self._lifetime)
+        self.issued += 1
+        self.rate.count(self._clock.monotonic())
+        return secret
+
     def rotate(self, stream: Hashable | None = None) -> tuple[Hashable, ...]:
         """Make one stream, or all, due at once; the streams that are. An unknown one: empty."""
         known = tuple(self._live) if stream is None else (stream,) * (stream in self._live)

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from controlplane.meshctl.proxy_run import merged, run_child
 from controlplane.meshctl.trouble import Exit, Trouble
 from tests.cli.conftest import Called, Mesh
-from tests.fakes.inspector import JWT
+from tests.fakes.inspector import JWT, KEY
 
 Meshctl = Callable[..., Called]
 
@@ -62,6 +62,41 @@ def test_token_is_printed_or_renewed_in_place(mesh: Mesh, meshctl: Meshctl, stat
     assert renewed.code == 0
     assert JWT not in renewed.out
     assert (out / "token" / "token").read_text() == f"{JWT}4"
+
+
+def test_an_application_gets_a_bootstrap_of_grpc_and_a_certificate(
+    mesh: Mesh, meshctl: Meshctl, state: Path
+) -> None:
+    out = state / "client"
+    called = meshctl("proxy", "bootstrap", "web.shop", "--proxyless", "--out", str(out))
+    assert called.code == 0
+    assert called.out == (
+        "wrote STATE/client/bootstrap.json\nthe token expires at 2026-01-03T03:04:05Z\n"
+        "the certificate expires at 2026-01-02T04:04:05Z\nstart the application with:\n"
+        "  GRPC_XDS_BOOTSTRAP=STATE/client/bootstrap.json\n"
+        "  GRPC_EXPERIMENTAL_XDS_BOOTSTRAP_CALL_CREDS=true\n"
+    )
+    config = json.loads((out / "bootstrap.json").read_text())
+    (server,) = config["xds_servers"]
+    assert Path(server["call_creds"][0]["config"]["jwt_token_file"]).read_text() == f"{JWT}1"
+    provider = config["certificate_providers"]["default"]["config"]
+    assert Path(provider["certificate_file"]).read_text() == "chain 2"
+    assert Path(provider["private_key_file"]).read_text() == f"{KEY}2"
+    for path in out.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    renewed = meshctl("proxy", "token", "web.shop", "--out", str(out))
+    assert "wrote a certificate; it expires at 2026-01-02T04:04:05Z" in renewed.out
+    assert KEY not in renewed.out
+    assert Path(provider["certificate_file"]).read_text() == "chain 4"
+    assert Path(provider["private_key_file"]).read_text() == f"{KEY}4"
+
+
+def test_an_applications_bootstrap_is_printed_without_secrets(mesh: Mesh, meshctl: Meshctl) -> None:
+    called = meshctl("proxy", "bootstrap", "web.shop", "--proxyless")
+    node = json.loads(called.out)["node"]
+    assert node["metadata"] == {"capture": "proxyless", "v": 1, "certificates": True}
+    assert mesh.fake.tokens == 0
 
 
 def test_a_directory_that_cannot_be_written(mesh: Mesh, meshctl: Meshctl, state: Path) -> None:

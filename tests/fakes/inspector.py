@@ -16,6 +16,7 @@ ROUTE = ObjectRef("HTTPRoute", "shop", "reviews")
 SERVICE = ObjectRef("Service", "shop", "reviews")
 PODS = ("ratings.shop", "reviews-v1.shop", "reviews-v2.shop", "web.shop")
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ3ZWIifQ.c2lnbmF0dXJl"
+KEY = "-----BEGIN PRIVATE KEY----- "
 READY = views.Readiness(True)
 AUTHORITY = views.Authority("cluster.local", "3f9a11c2", "2036-01-01T00:00:00Z", 3)
 
@@ -385,6 +386,12 @@ class FakeInspector:
         return views.Token(
             self._known(namespace, pod), token, "2026-01-03T03:04:05Z", self.lifetime
         )
+
+    def leaf(self, namespace: str, pod: str) -> views.Leaf:
+        self.tokens += 1
+        name = self._known(namespace, pod)
+        key = f"{KEY}{self.tokens}"
+        return views.Leaf(name, f"chain {self.tokens}", key, "2026-01-02T04:04:05Z")
 
     def bootstrap(self, namespace: str, pod: str) -> views.Bootstrap:
         name = self._known(namespace, pod)
