@@ -78,7 +78,23 @@ def read_document(text: str, cluster: str = "default") -> Document:
             source=Source("", error.line),
         )
         return Document(problems=(problem,), parsed=False)
-    return _decode_all(document, cluster, text)
+    except Exception as error:  # noqa: BLE001 - one document must not end the control plane
+        return Document(problems=(_defect(error),), parsed=False)
+    try:
+        return _decode_all(document, cluster, text)
+    except Exception as error:  # noqa: BLE001 - as above
+        return Document(problems=(_defect(error),), parsed=False)
+
+
+def _defect(error: Exception) -> Problem:
+    """A document that our own code fails on."""
+    return Problem(
+        ObjectRef("Document", "", "?"),
+        Reason.UNPARSABLE,
+        f"cannot be read, by a bug in Plait: {type(error).__name__}: {error}",
+        "Please report this with the document",
+        source=Source("", 1),
+    )
 
 
 def _decode_all(document: Yaml, cluster: str, text: str = "") -> Document:

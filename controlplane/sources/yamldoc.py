@@ -17,6 +17,8 @@ from controlplane.api.paths import FieldPath
 MAX_DEPTH = 64
 MAX_VALUES = 1_000_000
 """Values in one document after aliases are expanded."""
+MAX_DIGITS = 40
+"""Characters of an integer; a longer one, which no field of a manifest takes, stays text."""
 
 _TAG = "tag:yaml.org,2002:"
 _IMPLICIT = "?"
@@ -31,8 +33,8 @@ _WORDS: dict[str, Any] = {
     )
     for word in text.split()
 } | {"": None}
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
-_BASED = re.compile(r"[-+]?0(x[0-9a-fA-F_]+|b[01_]+|o?[0-7_]+)")
+_INTEGER = re.compile(r"[-+]?(0_*|[1-9][0-9_]*)")
+_BASED = re.compile(r"[-+]?0(x_*[0-9a-fA-F][0-9a-fA-F_]*|b_*[01][01_]*|o?_*[0-7][0-7_]*)")
 _FLOAT = re.compile(r"[-+]?([0-9][0-9_]*)?\.?[0-9_]*([eE][-+]?[0-9]+)?")
 _SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
@@ -214,9 +216,9 @@ def _plain(node: Node, text: str) -> Any:
         raise NotYaml(_line(node), f"has the number {text}, which JSON has not", "Quote it")
     digits = text.replace("_", "")
     if _INTEGER.fullmatch(text):
-        return int(digits) if len(digits) < 40 else text
+        return int(digits) if len(digits) < MAX_DIGITS else text
     if _BASED.fullmatch(text):
-        return _based(digits)
+        return _based(digits) if len(digits) < MAX_DIGITS else text
     if _FLOAT.fullmatch(text) and any(c.isdigit() for c in text.lower().partition("e")[0]):
         value = float(digits)
         return value if abs(value) != float("inf") else text
