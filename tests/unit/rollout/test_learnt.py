@@ -3,9 +3,12 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from controlplane.durable import StateError
 from controlplane.rollout.learnt import KEEP_SECONDS, Learnt
 from controlplane.rollout.learnt_lines import Owner, Reference
+from tests.fakes.full_disk import STEPS, FullDisk
 
 WEB = Owner("shop", "web")
 REVIEWS = Reference("shop", "reviews", 80)
@@ -105,3 +108,26 @@ async def test_what_is_learnt_while_the_file_is_replaced_is_in_the_new_one(tmp_p
     await writing
     last, _errors = opened(tmp_path, clock)
     assert last.of(WEB) == (LEDGER, REVIEWS)
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_full_disk_at_any_step_loses_nothing_that_was_known(
+    tmp_path: Path, step: str
+) -> None:
+    clock = Time()
+    before, _ = opened(tmp_path, clock)
+    before.learn(WEB, REVIEWS)
+    errors: list[StateError] = []
+    disk = FullDisk(step)
+    learnt = Learnt(tmp_path, clock, errors.append, disk)
+    learnt.load()
+    learnt.learn(WEB, LEDGER)
+    await learnt.compact()
+    assert errors
+    assert learnt.of(WEB) == (LEDGER, REVIEWS), "traffic goes on with what is in memory"
+    kept, _ = opened(tmp_path, clock)
+    assert REVIEWS in kept.of(WEB)
+    disk.step = ""
+    await learnt.compact()
+    again, _ = opened(tmp_path, clock)
+    assert again.of(WEB) == (LEDGER, REVIEWS)
