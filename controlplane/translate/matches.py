@@ -37,6 +37,8 @@ def regex_fault(text: str) -> str:
         re.compile(text)
     except re.error as error:
         return str(error)
+    except (RecursionError, OverflowError):
+        return "it nests or repeats too much"
     return ""
 
 

@@ -93,6 +93,19 @@ def test_evaluation_of_paths(match: Match, request_path: str, expected: bool) ->
     assert matches(match, Request("GET", request_path, ())) is expected
 
 
+@pytest.mark.parametrize("text", ["/a{4294967295}", "/" + "(" * 500 + ")" * 500])
+def test_regular_expressions_that_are_too_much_for_the_compiler(text: str) -> None:
+    assert regex_fault(text)
+
+
+def test_evaluation_of_a_regular_expression_takes_no_longer_than_its_text() -> None:
+    match = ir(path=path("RegularExpression", "/(a+)+"))
+    assert not matches(match, Request("GET", "/" + "a" * 60 + "!", ()))
+    assert matches(match, Request("GET", "/" + "a" * 60, ()))
+    # Syntax that RE2 has and Python has not.
+    assert matches(ir(path=path("RegularExpression", r"/\pL+")), Request("GET", "/é", ()))
+
+
 def test_evaluation_of_methods_and_headers() -> None:
     wanted = Match(headers=(ValueMatch("x", "a,b"), ValueMatch("y", "[0-9]+", True)), method="POST")
     given_headers = (("x", "a"), ("x", "b"), ("y", "17"))
