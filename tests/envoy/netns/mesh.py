@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -141,11 +142,15 @@ class NetMesh(Mesh):
         name: str,
         *,
         meshed: bool = True,
+        ipv6: bool = False,
         annotations: dict[str, str] | None = None,
         **options: Any,
     ) -> Document:
-        """Make a pod's namespace, with redirection if it is ``meshed``; its manifest."""
-        made = self.network.add(number, name)
+        """Make a pod's namespace, with redirection if it is ``meshed``; its manifest.
+
+        ``ipv6``: with an address of that family beside the other.
+        """
+        made = self.network.add(number, name, ipv6=ipv6)
         given = dict(annotations or {})
         if meshed:
             self.redirect(made, given)
@@ -160,14 +165,17 @@ class NetMesh(Mesh):
         **options: Any,
     ) -> Document:
         """The manifest of a pod that was added, once more."""
-        pod = manifests.pod(name, self.network.pods[name].address, **options)
+        made = self.network.pods[name]
+        pod = manifests.pod(name, made.address, **options)
+        if made.address6:
+            pod["status"]["podIPs"] = [{"ip": made.address}, {"ip": made.address6}]
         capture = {"mesh.plait.dev/capture": "redirect"} if meshed else {}
         pod["metadata"]["annotations"] |= capture | (annotations or {})
         return pod
 
     def redirect(self, pod: Namespace, annotations: dict[str, str]) -> None:
         """Apply the plan of a pod's annotations, as its init container does."""
-        plan = plan_of(annotations, [pod.address])
+        plan = plan_of(annotations, [pod.address, *([pod.address6] if pod.address6 else [])])
         assert isinstance(plan, RedirectPlan), plan
         pod.run("nft", nft(plan))
 
@@ -183,6 +191,8 @@ class NetMesh(Mesh):
         with self.inside(pod):
             for port in ports:
                 await app.start(ANY, port)
+                if address6 := self.network.pods[pod].address6:
+                    await app.start(address6, port)
         self._apps.append(app)
         return app
 
@@ -220,6 +230,7 @@ class NetMesh(Mesh):
             port=facts["port"],
             directory=directory,
             capture=facts["capture"],
+            report_interval=timedelta(seconds=facts["reportInterval"]),
         )
         files = SidecarFiles(directory)
         files.write(description, await self.token(pod), facts["roots"].encode())
