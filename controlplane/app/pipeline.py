@@ -97,8 +97,8 @@ class Pipeline:
         gc.set_threshold(50_000, 20, 100)
 
     async def run(self) -> None:
-        ticks = asyncio.create_task(self._keep_time(), name="deadlines")
-        try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_time(), name="deadlines")
             while True:
                 await self._next()
                 if self._hurried:
@@ -113,8 +113,6 @@ class Pipeline:
                     finally:
                         self._passing = False
                         self._signal.bump()
-        finally:
-            ticks.cancel()
 
     async def _next(self) -> None:
         """Return when something is due."""
