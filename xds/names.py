@@ -141,6 +141,8 @@ def parse_socket(text: str) -> tuple[str, int] | None:
         address = ip_address(host)
     except ValueError:
         return None
+    if "%" in host:
+        return None  # a scope id (RFC 4007) may hold any characters, and means nothing here
     good = colon and re.fullmatch(r"[1-9][0-9]{0,4}", port) and int(port) < 65536
     if not good or socket_address(str(address), int(port)) != text:
         return None

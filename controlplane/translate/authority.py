@@ -21,6 +21,8 @@ from controlplane.world.schema import SERVICES_BY_NAMESPACE
 from xds.names import MAX_AUTHORITY
 
 DEFAULT_PORT: Final = 80
+COMPARED: Final = 20
+"""Most names that an unknown one is compared with, at 10 us each."""
 _HOST: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?")
 
 
@@ -84,6 +86,8 @@ def parse(text: str) -> Authority | None:
 
 
 def _is_address(host: str) -> bool:
+    if "%" in host:
+        return False  # a scope id (RFC 4007) may hold any characters, and means nothing here
     try:
         ip_address(host)
     except ValueError:
@@ -192,11 +196,24 @@ def _unknown(q: Reader, namespace: str, authority: Authority, parts: tuple[str, 
     text = f"there is no Service {name!r} in namespace {where!r}"
     if not known:
         return f"{text}, nor any other. Check the namespace: ask for SERVICE.NAMESPACE:PORT"
-    near = get_close_matches(name, known, n=1, cutoff=0.6)
-    if near:
+    if near := _near(name, known):
         return f"{text}; did you mean {near[0]}?"
     elsewhere = " For one in another namespace ask for SERVICE.NAMESPACE:PORT"
     return f"{text}.{elsewhere if where == namespace else ' Check the name'}"
+
+
+def _near(name: str, known: list[str]) -> list[str]:
+    """The likeliest of ``known``, if any. Applications ask for whatever they like, and each change
+    of a namespace's Services comes by here for every name asked in vain: so only names that share
+    a half with ``name``, as after one slip of the finger, are compared."""
+    half = max(2, len(name) // 2)
+    first, last, size = name[:half], name[-half:], len(name)
+    like = [
+        each
+        for each in known
+        if -2 <= len(each) - size <= 2 and (each.startswith(first) or each.endswith(last))
+    ]
+    return get_close_matches(name, like[:COMPARED], n=1, cutoff=0.6)
 
 
 def _outside(q: Reader, authority: Authority) -> Meaning:

@@ -40,6 +40,7 @@ def test_parses(text: str, expected: Authority) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "*", "*.shop", "a*", ":80", "a:", "a:0", "a:65536", "a:1:2", "a:x", "a b", "a/b", "a@b",
+     "[fe80::1%eth0]",
      "a|b", "..", "a..b", "-a", "[a]", "[::1", "[::1]x", "[::1]:", "[127.0.0.1]", "a" * 256, "é"],
 )  # fmt: skip
 def test_refuses_what_can_be_no_domain(text: str) -> None:
@@ -52,6 +53,14 @@ def test_parsing_is_total_and_its_text_parses_again(text: str) -> None:
     found = parse(text)
     if found is not None:
         assert parse(str(found)) == found
+
+
+@pytest.mark.parametrize("slip", ["reviws", "eviews", "reviewss", "rewiews", "r-eviews"])
+def test_one_slip_of_the_finger_is_understood_among_many(slip: str) -> None:
+    many = [service(f"service-{number:03}") for number in range(300)]
+    found = mesh(*many, service("reviews")).read(resolve, "shop", slip)
+    assert isinstance(found, Refused)
+    assert "did you mean reviews?" in found.text
 
 
 @pytest.mark.parametrize(
