@@ -1,8 +1,8 @@
 """A load process: some of the sidecars of a bench, each on a TLS connection of its own.
 
 Commands (JSON lines): ``open`` connects streams and brings them to rest, ``arm`` awaits one
-response on every stream, ``reconnect`` opens all again with the versions held. Answers carry
-CLOCK_MONOTONIC times, which all processes of a machine share.
+response on every stream, ``leave`` closes all, ``reconnect`` opens all again with the versions
+held. Answers carry CLOCK_MONOTONIC times, which all processes of a machine share.
 """
 
 import asyncio
@@ -156,6 +156,7 @@ class Fleet:
             each.close()
         for channel in self.closing:
             await channel.close()
+        self.closing.clear()
 
 
 async def main() -> None:
@@ -173,6 +174,9 @@ async def main() -> None:
             fleets[name].credentials = grpc.ssl_channel_credentials(message["roots"].encode())
             await fleets[name].open(message["port"])
             say(**fleets[name].totals())
+        elif message["do"] == "leave":
+            await fleets[name].close()
+            say(left=True)
         elif message["do"] == "arm":
             fleets[name].arm(lambda: say(done=time.monotonic()))
             say(armed=True)

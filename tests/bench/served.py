@@ -122,6 +122,10 @@ class Loads:
         told = await self._all(lambda _: {"do": "reconnect", "fleet": name, **to})
         return {key: sum(each[key] for each in told) for key in ("resources", "size")}
 
+    async def leave(self, name: str) -> None:
+        """Close every stream; what it holds is remembered."""
+        await self._all(lambda _: {"do": "leave", "fleet": name})
+
     async def arm(self, name: str) -> Callable[[], Awaitable[float]]:
         """Await one response on every stream; the time of the last ACK written."""
         await self._all(lambda _: {"do": "arm", "fleet": name})
