@@ -16,7 +16,15 @@ from xds.wire.fields import FIXED64, LEN, Malformed, fields
 from xds.wire.request import Node, node_at
 
 _DOUBLE: Final = struct.Struct("<d")
+_NAME: Final = 1 << 3 | LEN
+"""Key of a family's name, its first field."""
 _CLUSTER: Final = b"cluster."
+_USED: Final = (
+    b".upstream_rq_total",
+    b".upstream_rq_active",
+    b".upstream_cx_total",
+    b".upstream_cx_active",
+)
 _MEMORY: Final = b"server.memory_allocated"
 
 
@@ -75,12 +83,7 @@ class _Scanner:
         self.limits = limits
         self.left = limits.fields
         self.memory: int | None = None
-        self.found: dict[bytes, dict[str, float]] = {
-            b"upstream_rq_total": {},
-            b"upstream_rq_active": {},
-            b"upstream_cx_total": {},
-            b"upstream_cx_active": {},
-        }
+        self.found: dict[bytes, dict[str, float]] = {name[1:]: {} for name in _USED}
 
     def report(self) -> Report:
         node: Node | None = None
@@ -89,7 +92,8 @@ class _Scanner:
             if wire != LEN:
                 continue
             if number == 2:
-                self.family(start, end)
+                if not self.unused(start, end):
+                    self.family(start, end)
             elif number == 1:
                 node = self.identifier(start, end) or node
         requests, active_requests, connections, active_connections = self.found.values()
@@ -109,15 +113,21 @@ class _Scanner:
                 node = node_at(self.data, first, last, self.limits.node)
         return node
 
-    def family(self, start: int, end: int) -> None:
-        """A MetricFamily: its name decides whether more than that is read. The name may stand
-        anywhere in it; Envoy writes it first."""
+    def unused(self, start: int, end: int) -> bool:
+        """Whether a MetricFamily begins, as Envoy writes it, with the name of a statistic that is
+        not used: most of them do, so nothing is copied here."""
         data = self.data
-        length = data[start + 1] if start + 1 < end else 0x80
-        if data[start : start + 1] == b"\x0a" and length < 0x80:
-            last = start + 2 + length
-            if last <= end and self.place(data[start + 2 : last]) is None:
-                return
+        if end - start < 2 or data[start] != _NAME or data[start + 1] > 0x7F:
+            return False
+        first = start + 2
+        last = first + data[start + 1]
+        if data.startswith(_CLUSTER, first):
+            return last <= end and not data.endswith(_USED, first, last)
+        return last <= end and not data.startswith(_MEMORY, first)
+
+    def family(self, start: int, end: int) -> None:
+        """A MetricFamily; its name may stand anywhere in it."""
+        data = self.data
         name, metrics = b"", []
         for number, wire, first, last in fields(data, start, end):
             self.spend()
