@@ -73,6 +73,26 @@ class ConsoleFormatter(logging.Formatter):
         return redact(line)
 
 
+class Throttle(logging.Filter):
+    """Lets through so many lines of an event in a time, and then says how many it left out: what a
+    client does again and again must not fill a disk. Metrics count all of them."""
+
+    def __init__(self, lines: int = 50, seconds: float = 10.0) -> None:
+        super().__init__()
+        self._lines = lines
+        self._seconds = seconds
+        self._seen: dict[str, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        began, count = self._seen.get(str(record.msg), (record.created, 0))
+        if not began <= record.created < began + self._seconds:
+            if count > self._lines:
+                record.left_out = count - self._lines
+            began, count = record.created, 0
+        self._seen[str(record.msg)] = (began, count + 1)
+        return count < self._lines
+
+
 def configure(level: str, form: str, stream: TextIO) -> None:
     """Send all logging of this process to ``stream``.
 

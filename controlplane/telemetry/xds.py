@@ -5,12 +5,14 @@ from collections import Counter
 from functools import partial
 
 from controlplane.telemetry import metrics as declared
+from controlplane.telemetry.logs import Throttle
 from controlplane.telemetry.metrics import Metrics
 from xds.serve.delta import Batch
 from xds.serve.lanes import Lane
 from xds.types import SHORT
 
 _log = logging.getLogger("controlplane.xds")
+_log.addFilter(Throttle())
 
 
 class XdsMetrics:
@@ -46,7 +48,7 @@ class XdsMetrics:
             (declared.XDS_ACKS, self._acks),
             (declared.XDS_NACKS, self._nacks),
         ):
-            metrics.count(metric, partial(_by_short, counts), "type")
+            metrics.count(metric, partial(dict, counts), "type")
 
     def opened(self) -> None:
         self._streams += 1
@@ -66,7 +68,7 @@ class XdsMetrics:
         self._received += size
 
     def pushed(self, batch: Batch, lane: Lane, size: int) -> None:
-        type_url = batch.type_url
+        type_url = _short(batch.type_url)
         self._responses[type_url] += 1
         self._resources[type_url] += len(batch.items)
         self._content[type_url] += batch.content
@@ -75,20 +77,22 @@ class XdsMetrics:
             self._removed[type_url] += len(batch.removed)
 
     def acked(self, type_url: str, lane: Lane, resources: int, seconds: float) -> None:
-        self._acks[type_url] += 1
+        self._acks[_short(type_url)] += 1
         self._latency.add(seconds)
 
     def nacked(self, type_url: str, resources: int, message: str) -> None:
-        self._nacks[type_url] += 1
+        short = _short(type_url)
+        self._nacks[short] += 1
         _log.warning(
             "resources rejected",
-            extra={"type": SHORT[type_url], "resources": resources, "detail": message},
+            extra={"type": short, "resources": resources, "detail": message},
         )
 
     def turned_away(self, type_url: str, names: int) -> None:
         self._turned_away += names
-        _log.warning("too many names asked for", extra={"type": SHORT[type_url], "names": names})
+        _log.warning("too many names asked for", extra={"type": _short(type_url), "names": names})
 
 
-def _by_short(counts: "Counter[str]") -> dict[str, float]:
-    return {SHORT.get(type_url, "other"): count for type_url, count in counts.items()}
+def _short(type_url: str) -> str:
+    """What a type is counted under. A client may name any type: the unknown are one."""
+    return SHORT.get(type_url, "other")

@@ -6,10 +6,12 @@ from tests.fakes.handler import FakeHandler, resource
 from tests.protocol.model import NODE
 from tests.protocol.stream import Stream
 from xds.serve.delta import ResponseCache
+from xds.serve.lanes import Lane
 from xds.serve.limits import Denied, Limits
 from xds.serve.session import Session
 from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from xds.wire.request import DeltaRequest
+from xds.wire.resource import make
 
 
 @pytest.fixture
@@ -179,3 +181,27 @@ def test_many_types_end_the_stream() -> None:
     stream.ask("type/1", "x")
     with pytest.raises(Denied, match="more than 2 resource types"):
         stream.ask("type/2", "x")
+
+
+def test_a_clients_types_never_stand_in_the_way_of_wishes() -> None:
+    stream = Stream(Limits(types=2))
+    stream.ask("type/1", "x")
+    stream.ask("type/2", "x")
+    stream.session.want(CLUSTER, "one", make(CLUSTER, "one", b"1"))
+    assert stream.session.ending is None
+
+
+def test_an_asked_for_name_that_is_unsubscribed_leaves_nothing_behind() -> None:
+    stream = Stream()
+    stream.ask(CLUSTER, "*")
+    for number in range(3):
+        name = f"a|{number}|1"
+        stream.ask(CLUSTER, name)
+        stream.session.want(CLUSTER, name, make(CLUSTER, name, b"1"), Lane.DEMAND)
+        stream.drain()
+        stream.ask(CLUSTER, drop=(name,))
+        assert stream.drain() == [f"-cds:{name}"]
+    assert not stream.session.wishes(CLUSTER)
+    stream.ask(CLUSTER, "a|0|1")
+    stream.session.want(CLUSTER, "a|0|1", make(CLUSTER, "a|0|1", b"1"), Lane.DEMAND)
+    assert "cds:a|0|1" in stream.drain()

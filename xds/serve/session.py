@@ -275,8 +275,6 @@ class Session:
     # Requests.
 
     def _create(self, type_url: str) -> Subscription:
-        if len(self._subscriptions) >= self._limits.types:
-            raise Denied("RESOURCE_EXHAUSTED", f"more than {self._limits.types} resource types")
         created = Subscription(type_url)
         self._subscriptions[type_url] = created
         self._by_bytes[type_url.encode()] = created
@@ -296,7 +294,11 @@ class Session:
             if self.admit is not None:
                 self.admit(request.node)
             self.node = request.node
-        subscription = self._subscriptions.get(request.type_url) or self._create(request.type_url)
+        known = self._subscriptions.get(request.type_url)
+        if known is None and len(self._subscriptions) >= self._limits.types:
+            # Of the client alone: the owner of the wishes must never fail for what a client did.
+            raise Denied("RESOURCE_EXHAUSTED", f"more than {self._limits.types} resource types")
+        subscription = known or self._create(request.type_url)
         subscription.open(request.subscribe, request.initial_versions, self._limits)
         self._turned_away(subscription, 0)
         if request.initial_versions:

@@ -149,6 +149,9 @@ class Subscription:
                 self.name_bytes -= len(name)
                 self.awaited.discard(name)
                 self.absent.discard(name)
+                if self.type_url == types.CLUSTER and name[:2] in ASKED:
+                    # Wished for this question alone; the next one has its own answer.
+                    self.want(name, None, Lane.CONFIG)
                 if not self.wildcard:
                     self._forget(name)
             elif not self.wildcard:

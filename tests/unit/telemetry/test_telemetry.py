@@ -48,6 +48,33 @@ def test_names_are_unique_and_prefixed() -> None:
     assert all(metric.help for metric in declared)
 
 
+def test_types_that_nobody_knows_are_counted_as_one() -> None:
+    exposed = Metrics()
+    counted = XdsMetrics(exposed)
+    for number in range(3):
+        counted.nacked(f"type.example/{number}", 1, "no")
+        counted.turned_away(f"type.example/{number}", 1)
+    found = samples(exposed)
+    assert found[("plait_xds_nacks_total", (("type", "other"),))] == 3
+    assert found[("plait_xds_turned_away_total", ())] == 3
+
+
+def test_an_event_without_end_is_logged_now_and_then_with_what_was_left_out() -> None:
+    throttle = logs.Throttle(lines=2, seconds=10)
+
+    def passes(event: str, moment: float) -> logging.LogRecord | None:
+        record = logging.LogRecord("x", logging.WARNING, "", 0, event, (), None)
+        record.created = moment
+        return record if throttle.filter(record) else None
+
+    assert [bool(passes("refused", at)) for at in (0.0, 1.0, 2.0, 3.0, 9.9)] == [1, 1, 0, 0, 0]
+    assert passes("another", 3.0)
+    later = passes("refused", 10.0)
+    assert later is not None
+    assert later.__dict__["left_out"] == 3
+    assert "left_out" not in passes("refused", 11.0).__dict__
+
+
 def test_streams_are_counted_by_type() -> None:
     exposed = Metrics()
     counted = XdsMetrics(exposed)
