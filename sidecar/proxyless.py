@@ -23,8 +23,9 @@ from xds import versions
 
 CAPTURE: Final = "proxyless"
 PATH_VARIABLE: Final = "GRPC_XDS_BOOTSTRAP"
-FEATURE_VARIABLE: Final = "GRPC_EXPERIMENTAL_XDS_BOOTSTRAP_CALL_CREDS"
-"""Must be true, or gRPC does not present the token (gRFC A97, still guarded in grpcio 1.85)."""
+FEATURES: Final = ("GRPC_EXPERIMENTAL_XDS_BOOTSTRAP_CALL_CREDS", "GRPC_EXPERIMENTAL_XDS_SNI")
+"""Variables that must be true, or gRPC presents no token (gRFC A97) and sends no SNI (A101); both
+are still guarded in grpcio 1.85."""
 PROVIDER: Final = "default"
 """Certificate provider that clusters with mutual TLS refer to (`xds.build.proxyless.PROVIDER`)."""
 
@@ -74,7 +75,7 @@ def grpc_bootstrap(application: Sidecar) -> dict[str, Any]:
 
 def environment(bootstrap: Path) -> dict[str, str]:
     """What the application's environment must hold for gRPC to use the bootstrap."""
-    return {PATH_VARIABLE: str(bootstrap), FEATURE_VARIABLE: "true"}
+    return {PATH_VARIABLE: str(bootstrap), **dict.fromkeys(FEATURES, "true")}
 
 
 @dataclass(frozen=True, slots=True)

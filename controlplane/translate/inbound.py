@@ -27,6 +27,10 @@ from xds.names import inbound_cluster, inbound_listener
 H1_ALPN: Final = "plait-h1"
 H2_ALPN: Final = "plait-h2"
 W1_ALPN: Final = "plait-w1"
+GRPC_ALPN: Final = "h2"
+"""What gRPC's own client offers, which has certificates of the mesh and no sidecar."""
+GRPC_CHAIN: Final = "plait-grpc"
+GRPC_NAMES: Final = (f"*.{mesh.PROXYLESS_DOMAIN}",)
 HTTP1_ALPN: Final = ("http/1.0", "http/1.1")
 H2C_ALPN: Final = ("h2c",)
 """What Envoy's HTTP inspector reports for plain text."""
@@ -128,18 +132,23 @@ def _http(port: int, name: str, wire: str, codec: Codec, limit: timedelta | None
 
 
 def _tls_chains(port: int, protocol: Protocol, domain: str, limit: timedelta) -> tuple[Chain, ...]:
-    def chain(alpn: str, filters: Http | Tcp) -> Chain:
-        return Chain(alpn, filters, (alpn,), DownstreamTls((domain,), (alpn,)))
+    def chain(alpn: str, filters: Http | Tcp, name: str = "", sni: tuple[str, ...] = ()) -> Chain:
+        tls = DownstreamTls((domain,), (alpn,))
+        return Chain(name or alpn, filters, (alpn,), tls, server_names=sni)
 
     one = "h2" if protocol is Protocol.HTTP2 else "h1"
     two = "h1" if protocol is Protocol.HTTP else "h2"
     tcp = Tcp(inbound_listener(port), inbound_cluster(port, "tcp"), Direction.INBOUND)
-    return (
+    chains = (
         chain(H1_ALPN, _http(port, H1_ALPN, one, Codec.HTTP2, limit)),
         chain(H2_ALPN, _http(port, H2_ALPN, two, Codec.HTTP2, limit)),
         chain(W1_ALPN, _http(port, W1_ALPN, one, Codec.HTTP1, limit)),
         chain(TCP_ALPN, tcp),
     )
+    if protocol is Protocol.HTTP2:
+        http = _http(port, GRPC_CHAIN, "h2", Codec.HTTP2, limit)
+        return (*chains, chain(GRPC_ALPN, http, GRPC_CHAIN, GRPC_NAMES))
+    return chains
 
 
 def _plain_chains(port: int, protocol: Protocol) -> tuple[Chain, ...]:

@@ -17,6 +17,10 @@ MESH_CONFIG: Final = "default"
 CLUSTER_SET_DOMAIN: Final = "clusterset.local"
 """DNS domain of the cluster set (KEP-1645); SNI is the same whatever a cluster's own domain is."""
 
+PROXYLESS_DOMAIN: Final = f"proxyless.{CLUSTER_SET_DOMAIN}"
+"""Domain of the SNI that gRPC's own client sends. It offers ALPN h2, as the application's own
+clients do: the name alone tells that it means the sidecar."""
+
 _DEFAULTS: Final = MeshConfigSpec()
 
 

@@ -5,7 +5,7 @@ listener and its routes carry that name. One that leads nowhere is answered too,
 says why: gRPC would wait 15 s for a resource that is left out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controlplane.graph import Reader, query
 from controlplane.translate import authority as authorities
@@ -14,11 +14,14 @@ from controlplane.translate.attached import view
 from controlplane.translate.authority import Outside, Refused
 from controlplane.translate.endpoints import endpoints, hinted_zone
 from controlplane.translate.members import all_meshed
+from controlplane.translate.mesh import PROXYLESS_DOMAIN
+from controlplane.translate.protocols import Protocol
 from controlplane.translate.scope import PortRef, Scope, Wanted
+from controlplane.translate.services import protocol
 from xds import types
 from xds.build import proxyless as build
 from xds.ir.route import Forward, Match, Redirect, Respond, Route
-from xds.names import ClusterKind, refused_host
+from xds.names import ClusterKind, refused_host, sni
 from xds.wire.resource import Resource
 
 
@@ -134,17 +137,21 @@ def service_cluster(
     q: Reader, ref: PortRef, kind: ClusterKind, scope: Scope, secure: bool
 ) -> Resource | None:
     """Mutual TLS is a property of the cluster here, not of the endpoint: it needs a sidecar at
-    every one."""
+    every one, and a port that is declared HTTP/2, where sidecars expect it."""
     found = clusters.service_cluster(q, ref, kind, scope)
     if found is None:
         return None
-    return build.cluster(found, secure and all_meshed(q, ref.key))
+    tls = None
+    if found.tls and secure and protocol(q, ref) is Protocol.HTTP2 and all_meshed(q, ref.key):
+        name = sni(ref.namespace, ref.service, ref.port, PROXYLESS_DOMAIN)
+        tls = replace(found.tls, sni=name)
+    return build.cluster(replace(found, tls=tls))
 
 
 @query
 def external_cluster(q: Reader, ref: PortRef) -> Resource | None:
     found = clusters.external_cluster(q, ref)
-    return build.cluster(found, False) if found else None
+    return build.cluster(found) if found else None
 
 
 @query

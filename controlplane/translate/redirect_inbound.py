@@ -13,6 +13,9 @@ from controlplane.graph import Reader, query
 from controlplane.translate import mesh
 from controlplane.translate.clusters import TCP_ALPN
 from controlplane.translate.inbound import (
+    GRPC_ALPN,
+    GRPC_CHAIN,
+    GRPC_NAMES,
     H1_ALPN,
     H2_ALPN,
     H2C_ALPN,
@@ -142,21 +145,27 @@ def _mesh_chains(made_of: Profile, port: InboundPort | None) -> tuple[Chain, ...
     limit = made_of.lifetime
     prefix = IN if number is None else inbound_listener(number)
 
-    def chain(alpn: str, filters: Http | Tcp) -> Chain:
+    def chain(alpn: str, filters: Http | Tcp, name: str = "", sni: tuple[str, ...] = ()) -> Chain:
+        name = name or alpn
         return Chain(
-            alpn if number is None else f"{alpn}|{number}",
+            name if number is None else f"{name}|{number}",
             filters,
             (alpn,),
             DownstreamTls((made_of.trust_domain,), (alpn,)),
             destination_port=number,
+            server_names=sni,
         )
 
-    return (
+    chains = (
         chain(H1_ALPN, _http(number, one, Codec.HTTP2, limit)),
         chain(H2_ALPN, _http(number, two, Codec.HTTP2, limit)),
         chain(W1_ALPN, _http(number, one, Codec.HTTP1, limit)),
         chain(TCP_ALPN, Tcp(prefix, IN, Direction.INBOUND, FOREVER)),
     )
+    if protocol is Protocol.HTTP2:
+        http = _http(number, two, Codec.HTTP2, limit)
+        return (*chains, chain(GRPC_ALPN, http, GRPC_CHAIN, GRPC_NAMES))
+    return chains
 
 
 def _plain_chains(port: InboundPort) -> tuple[Chain, ...]:

@@ -75,6 +75,7 @@ def test_an_application_gets_a_bootstrap_of_grpc_and_a_certificate(
         "the certificate expires at 2026-01-02T04:04:05Z\nstart the application with:\n"
         "  GRPC_XDS_BOOTSTRAP=STATE/client/bootstrap.json\n"
         "  GRPC_EXPERIMENTAL_XDS_BOOTSTRAP_CALL_CREDS=true\n"
+        "  GRPC_EXPERIMENTAL_XDS_SNI=true\n"
     )
     config = json.loads((out / "bootstrap.json").read_text())
     (server,) = config["xds_servers"]

@@ -43,6 +43,7 @@ def _match(source: Chain) -> FilterChainMatch | None:
     return FilterChainMatch(
         destination_port=port,
         prefix_ranges=[_range(text) for text in ranges],
+        server_names=list(source.server_names),
         transport_protocol=transport,
         application_protocols=list(source.alpn),
     )

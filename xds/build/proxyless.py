@@ -4,7 +4,7 @@ An API listener instead of a bound one; paths on whole segments as regular expre
 ``max_stream_duration``; retries by gRPC status; one transport socket per cluster, with certificates
 from a provider of the client's bootstrap; localities with a weight. What it does not know (header
 edits, rewrites, outlier detection by consecutive errors) it ignores, and it is left out here.
-Sources: gRFC A27, A28, A29, A31, A42, A44.
+Sources: gRFC A27, A28, A29, A31, A42, A44, A101.
 """
 
 import re
@@ -121,8 +121,8 @@ def refused_assignment(text: str) -> Resource:
     return assignment(refused_host(text), ())
 
 
-def cluster(source: ir.EdsCluster | ir.DnsCluster, secure: bool) -> Resource:
-    """The cluster of a Service port. ``secure``: mutual TLS, where ``source`` names peers."""
+def cluster(source: ir.EdsCluster | ir.DnsCluster) -> Resource:
+    """The cluster of a Service port; with ``tls`` mutual TLS to all of its endpoints."""
     if isinstance(source, ir.DnsCluster):
         return make(types.CLUSTER, source.name, encode(_dns(source)))
     hashed = isinstance(source.balancing, ir.Hashed)
@@ -131,7 +131,7 @@ def cluster(source: ir.EdsCluster | ir.DnsCluster, secure: bool) -> Resource:
         source.endpoints,
         lb_policy=ClusterLbPolicy.RING_HASH if hashed else ClusterLbPolicy.ROUND_ROBIN,
         circuit_breakers=breakers(source.breakers),
-        transport_socket=_tls(source.tls) if secure and source.tls is not None else None,
+        transport_socket=_tls(source.tls) if source.tls is not None else None,
     )
     return make(types.CLUSTER, source.name, encode(message))
 
@@ -195,7 +195,8 @@ def _tls(source: ir.UpstreamTls) -> TransportSocket:
         common_tls_context=CommonTlsContext(
             tls_certificate_provider_instance=provider,
             validation_context=validation,
-        )
+        ),
+        sni=source.sni,
     )
     return TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
 

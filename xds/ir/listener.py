@@ -89,8 +89,9 @@ Filters = Http | Tcp | FirstContact | ByDestination
 class Chain:
     """A filter chain. What is not given matches anything.
 
-    Envoy goes by destination port, then range, transport, ALPN, and never comes back: a connection
-    whose port some chain names does not reach a chain without a port (but the default one).
+    Envoy goes by destination port, then range, server name, transport, ALPN, and never comes back:
+    a connection whose port some chain names does not reach a chain without a port (but the default
+    one).
     """
 
     name: str
@@ -100,6 +101,8 @@ class Chain:
     destination_port: int | None = None
     ranges: tuple[str, ...] = ()
     """CIDR texts of the destination."""
+    server_names: tuple[str, ...] = ()
+    """SNI: names, or ``*.suffix``. One that matches here reaches no chain without server names."""
     transport: Literal["", "raw_buffer", "tls"] = ""
     """As the TLS inspector found it; a chain with ``tls`` matches TLS."""
 

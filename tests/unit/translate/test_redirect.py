@@ -38,10 +38,11 @@ def cluster_of(chain: Chain) -> str:
 def taken_by(
     listener: Listener, port: int, alpn: str = "", transport: str = "raw_buffer", address: str = ""
 ) -> Chain | None:
-    """The chain that Envoy gives a connection: port first, then the rest, never back."""
+    """The chain that Envoy gives a connection without SNI: port first, then the rest, never
+    back."""
     named = [c for c in listener.chains if c.destination_port == port]
     level = named or [c for c in listener.chains if c.destination_port is None]
-    level = [c for c in level if not c.ranges or address]
+    level = [c for c in level if not c.server_names and (not c.ranges or address)]
     exact = [c for c in level if (transport == "tls") == (c.tls is not None) and _transport(c)]
     level = exact or [c for c in level if not _transport(c)]
     fitting = [c for c in level if alpn in c.alpn] or [c for c in level if not c.alpn]
