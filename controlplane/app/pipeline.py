@@ -187,7 +187,8 @@ class Pipeline:
         while True:
             await asyncio.sleep(TICK)
             now = self._monotonic()
-            self._edge.tick(now)
+            for _ in self._edge.ticks(now):
+                await asyncio.sleep(0)
             if now - compact >= COMPACT:
                 compact = now
                 await self._edge.compact()

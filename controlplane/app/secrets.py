@@ -19,6 +19,8 @@ from xds.wire.resource import Resource
 
 LOOK: Final = 5.0
 """Seconds between looks for leaves that the time of day calls invalid."""
+RENEWED: Final = 25
+"""Due leaves renewed in one turn of the event loop: about 10 ms."""
 BATCH: Final = 50
 """Invalid leaves renewed a tick: about 10 ms, because all of them turn invalid at once."""
 
@@ -59,14 +61,16 @@ class Secrets:
             self.subscribed(member, tuple(sorted(names)))
 
     def rotate(self, member: Member | None, now: float) -> tuple[Member, ...]:
-        """Renew one stream's leaf, or all, at once; the streams that get one."""
+        """Renew one stream's leaf, or all, now and in the next ticks; the streams that get one."""
         due = self._leaves.rotate(member)
         self.tick(now)
         return tuple(each for each in due if isinstance(each, Member))
 
-    def tick(self, now: float) -> None:
-        """Renew what is due at monotonic ``now``, and some of what the clock calls invalid."""
-        for stream in self._leaves.due(now):
+    def tick(self, now: float) -> bool:
+        """Renew some of what is due at monotonic ``now``, and of what the clock calls invalid;
+        whether more is due."""
+        due = self._leaves.due(now)
+        for stream in due[:RENEWED]:
             assert isinstance(stream, Member)
             self._renew(stream)
         if self._looked is None or now - self._looked >= LOOK:
@@ -77,6 +81,7 @@ class Secrets:
             member, version = self._invalid.popleft()
             if version is not None and self.version(member) == version:
                 self._renew(member)  # else it has ended, or got another one meanwhile
+        return len(due) > RENEWED
 
     def version(self, member: Member) -> LeafVersion | None:
         """The leaf that the stream was given or keeps."""

@@ -5,7 +5,8 @@ The graph's value is the wish of the mesh. What a stream is given is decided her
 the event loop; every call is synchronous; time comes as an argument or from the clock given.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.graph import AnyNode, AnyQuery, Change, Graph
@@ -35,6 +36,10 @@ from xds.wire.resource import Resource
 
 LISTS: frozenset[AnyQuery] = frozenset({fixed, destination, contact, target})
 """Queries that say what a stream holds, rather than a resource."""
+STEP = 100
+"""Sidecars that are looked at in one turn of the event loop."""
+HOLD = 600.0
+"""Seconds between notes of what live streams hold: well below what lets a note age."""
 POD_WAIT = 10.0
 """Seconds that a stream without a Pod row waits for one."""
 
@@ -72,6 +77,7 @@ class Edge:
         )
         """What sidecars report of themselves goes here."""
         self._waiting: dict[Member, float] = {}
+        self._hold_at = 0.0
         self.members: dict[Key, list[Member]] = {}
         """Connected sidecars by pod; two for a moment while one replaces the other."""
 
@@ -257,6 +263,11 @@ class Edge:
     def tick(self, now: float) -> None:
         """Take back asked-for names and idle destinations, end streams whose Pod never came,
         renew leaves."""
+        for _ in self.ticks(now):
+            pass
+
+    def ticks(self, now: float) -> Iterator[None]:
+        """The same in steps of some milliseconds; streams may be served between them."""
         for member, until in tuple(self._waiting.items()):
             if until <= now:
                 del self._waiting[member]
@@ -265,22 +276,31 @@ class Edge:
                     f"{member.pod.cluster}; add its manifest, or correct the sidecar's node id"
                 )
                 member.session.end(Denied("UNAVAILABLE", text))
-        for streams in tuple(self.members.values()):
+        for number, streams in enumerate(tuple(self.members.values()), 1):
             for member in streams:
                 end = member.promotions.next_end()
                 if end is not None and end <= now and member.workload is not None:
                     self._ondemand.take_back(member, now)
                 if member.retained:
                     self._holdings.expire(member, now)
-            self.eviction.tick(streams[-1])
-        self._secrets.tick(now)
+            if streams:  # a stream may have ended meanwhile
+                self.eviction.tick(streams[-1])
+            if number % STEP == 0:
+                yield
+        while self._secrets.tick(now):
+            yield
 
     async def compact(self) -> None:
         """Write the learnt sets; what live streams hold does not age."""
-        for streams in self.members.values():
-            for member in streams:
-                if member.workload is not None:
-                    self._ondemand.held(member)
+        now = self._monotonic()
+        if now >= self._hold_at:
+            self._hold_at = now + HOLD
+            for number, streams in enumerate(tuple(self.members.values()), 1):
+                for member in streams:
+                    if member.workload is not None:
+                        self._ondemand.held(member)
+                if number % STEP == 0:
+                    await asyncio.sleep(0)
         await self._learnt.compact()
 
     def sweep(self) -> None:

@@ -118,7 +118,9 @@ class Eviction:
 
     def tick(self, member: Member) -> None:
         """Evict by the mesh's policy, once for each report."""
-        sidecar = self._sidecars.setdefault(member.pod, _Sidecar())
+        sidecar = self._sidecars.get(member.pod)
+        if sidecar is None:
+            sidecar = self._sidecars[member.pod] = _Sidecar()
         if len(sidecar.since) != len(member.destinations):
             sidecar.note(member.destinations, self._monotonic())
         if not sidecar.fresh or member.workload is None:

@@ -14,8 +14,8 @@ class SecretKeeper(Protocol):
     def admitted(self, member: Member) -> None:
         """The stream's workload became known, or is another: answer what was asked before."""
 
-    def tick(self, now: float) -> None:
-        """Renew what is due at monotonic ``now``."""
+    def tick(self, now: float) -> bool:
+        """Renew some of what is due at monotonic ``now``; whether more is."""
 
     def forget(self, member: Member) -> None:
         """The stream has ended."""

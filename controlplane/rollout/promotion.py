@@ -143,7 +143,9 @@ class Promotions:
 
     def next_end(self) -> float | None:
         """When the next bucket ends."""
-        return next((until for _, until in self._asked.values()), None)
+        for _, until in self._asked.values():
+            return until
+        return None
 
     def _note(self, name: str, asked: AskedName, now: float) -> None:
         """Keep a name until its bucket is over; the first kept is the first whose bucket ends."""

@@ -58,16 +58,25 @@ class Quarantine:
 
     def choose(self, stream: Hashable, part: Part) -> Choice:
         """Whether ``stream`` gets this version or the last good one."""
-        if not self._suspects and not self._rejected and not self._rejected_by:
+        if self.calm:
             return Choice.USE
         if part in self._rejected or (stream, part) in self._rejected_by:
             return Choice.LAST_GOOD
         owner = self._suspects.get(part)
         return Choice.USE if owner is None else Choice.LAST_GOOD
 
+    @property
+    def calm(self) -> bool:
+        """Nothing is suspected or rejected."""
+        return not (self._suspects or self._rejected or self._rejected_by)
+
     def approved(self, part: Part) -> bool:
         """Whether some Envoy has accepted exactly this version."""
         return self._approved.get(part.node) == part.version
+
+    def approves(self, node: Hashable, version: str) -> bool:
+        """`approved`, without a part to be made."""
+        return self._approved.get(node) == version
 
     def accept(self, parts: Iterable[Part]) -> tuple[Part, ...]:
         """Record an ACK. Returns the suspects that this cleared."""

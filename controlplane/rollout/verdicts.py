@@ -55,7 +55,9 @@ class Verdicts:
 
     def resource(self, member: Member, node: AnyNode, value: Resource) -> Resource | None:
         """The version of a resource that this stream is given; ``None``: it must do without."""
-        if self._quarantine.choose(member, Part(node, value.version)) is Choice.USE:
+        if self._quarantine.calm or (
+            self._quarantine.choose(member, Part(node, value.version)) is Choice.USE
+        ):
             return value
         good = self._good.get(node)
         if isinstance(good, Resource):
@@ -81,6 +83,8 @@ class Verdicts:
         reoffer: Reoffer,
     ) -> None:
         """A response was accepted."""
+        if len(resources) == 1 and self._known(member, type_url, *resources[0]):
+            return
         parts: list[Part] = []
         for name, version in resources:
             parts.extend(self._parts(member, type_url, name, version))
@@ -93,6 +97,17 @@ class Verdicts:
         cleared = self._quarantine.accept(fresh)
         if cleared:
             reoffer({part.node for part in cleared})  # type: ignore[misc]  # nodes
+
+    def _known(self, member: Member, type_url: str, name: str, version: str) -> bool:
+        """Whether all is known that this ACK says: most ACKs come when others said the same."""
+        hold = member.holds.get((type_url, name))
+        if hold is None or type_url == types.ROUTE:
+            return False
+        node = hold[1]
+        return (
+            self._quarantine.approves(node, version)
+            and self._good_at.get(node) == self._graph.revision
+        )
 
     def nacked(
         self,
