@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from weakref import WeakValueDictionary
 
-from controlplane.graph import ABSENT, AnyNode, AnyQuery, Graph
+from controlplane.graph import ABSENT, AnyNode, AnyQuery, Failed, Graph
 from controlplane.rollout.joined import (
-    CACHE,
     Composition,
     Fragment,
     JoinCache,
-    broken_host,
     fragment,
+    stand_in,
 )
 from controlplane.rollout.member import Member
 from controlplane.rollout.modes import REDIRECT, Found, Table
@@ -39,8 +39,10 @@ class Delivery:
         self._verdicts = verdicts
         self._joins = JoinCache()
         self._fragments: dict[AnyNode, Fragment] = {}
-        self._compositions: dict[tuple[Table, tuple[Part, ...], tuple[Part, ...]], Composition] = {}
-        """Shared by the streams that hold the same virtual hosts."""
+        self._compositions: WeakValueDictionary[
+            tuple[Table, tuple[Part, ...], tuple[Part, ...]], Composition
+        ] = WeakValueDictionary()
+        """Shared by the streams that hold the same virtual hosts, as long as one remembers it."""
         verdicts.try_hosts = self.try_hosts
 
     def value(self, node: AnyNode | None) -> Any:
@@ -90,14 +92,15 @@ class Delivery:
         self, name: Table, hosts: dict[AnyNode, Fragment], tried: tuple[Part, ...] = ()
     ) -> Composition:
         resource = self._joins.join(name, tuple(hosts.values()))
-        parts = tuple([Part(node, found.version) for node, found in hosts.items()])
-        key = (name, parts, tried)
+        every = tuple([Part(node, found.version) for node, found in hosts.items()])
+        key = (name, every, tried)
         known = self._compositions.get(key)
         if known is not None and known.resource is resource:
             return known
-        while len(self._compositions) >= CACHE:
-            del self._compositions[next(iter(self._compositions))]
-        made = Composition(resource, parts, dict(zip(parts, hosts.values(), strict=True)), tried)
+        fragments = dict(zip(every, hosts.values(), strict=True))
+        # What stands in for a virtual host says nothing about it, accepted or not.
+        parts = tuple([part for part in every if not fragments[part].stands_in])
+        made = Composition(resource, parts, fragments, tried)
         self._compositions[key] = made
         return made
 
@@ -184,10 +187,16 @@ class Delivery:
         if chosen is not None and all(self._usable(member, name) for name in clusters):
             return chosen
         host = self._virtual_host(node)
-        return fragment(broken_host(host)) if host is not None else None
+        return stand_in(host) if host is not None else None
 
     def _virtual_host(self, node: AnyNode) -> VirtualHost | None:
-        """The IR behind a fragment (the arguments of its query)."""
+        """The IR behind a fragment (the arguments of its query); ``None``: none, or it failed."""
+        try:
+            return self._behind(node)
+        except Failed:
+            return None
+
+    def _behind(self, node: AnyNode) -> VirtualHost | None:
         args: tuple[Any, ...] = node.args
         if node.query is contact_fragment:
             return self._graph.read(contact_host, *args)

@@ -6,8 +6,10 @@ the event loop; every call is synchronous; time comes as an argument or from the
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from controlplane.graph import AnyNode, AnyQuery, Change, Graph
 from controlplane.rollout.delivery import FRAGMENTS, Delivery
@@ -17,7 +19,7 @@ from controlplane.rollout.keeper import SecretKeeper
 from controlplane.rollout.learnt import Learnt
 from controlplane.rollout.member import Member
 from controlplane.rollout.modes import PROXY, mode_of
-from controlplane.rollout.ondemand import OnDemand
+from controlplane.rollout.ondemand import STANDING, OnDemand
 from controlplane.rollout.promotion import Promotions
 from controlplane.rollout.proxyless import is_proxyless
 from controlplane.rollout.signal import Signal
@@ -42,6 +44,8 @@ HOLD = 600.0
 """Seconds between notes of what live streams hold: well below what lets a note age."""
 POD_WAIT = 10.0
 """Seconds that a stream without a Pod row waits for one."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,8 @@ class Edge:
         member = _member(session)
         if member.workload is None:
             member.early.append((names, first))
+            if sum(len(each) for each, _ in member.early) > STANDING:
+                raise Denied("RESOURCE_EXHAUSTED", f"over {STANDING} names and no Pod yet")
             return
         self._ondemand.asked(member, names, first, self._monotonic())
 
@@ -172,8 +178,7 @@ class Edge:
         for change in changes:
             node, streams = change.node, change.streams
             if node.query is workload:
-                for member in tuple(streams):
-                    self._moved(member)  # type: ignore[arg-type]  # streams are members
+                self._each(tuple(streams), self._moved)  # type: ignore[arg-type]  # are members
             elif node.query in LISTS:
                 reconcile.update(dict.fromkeys(streams))  # type: ignore[arg-type]
             else:
@@ -181,15 +186,24 @@ class Edge:
                 if node.query in FRAGMENTS:
                     joined.update(dict.fromkeys(streams))  # type: ignore[arg-type]
                 else:
-                    for member in streams:
-                        self._delivery.offer(member, node)  # type: ignore[arg-type]
-        for member in reconcile:
-            if member.workload is not None:
-                self._holdings.reconcile(member, Lane.CONFIG)
-        for member in joined:
-            if member not in reconcile and member.workload is not None:
-                self._delivery.join(member, Lane.CONFIG)
+                    self._each(streams, partial(self._delivery.offer, node=node))  # type: ignore[arg-type]
+        served = [member for member in reconcile if member.workload is not None]
+        self._each(served, partial(self._holdings.reconcile, lane=Lane.CONFIG))
+        served = [each for each in joined if each not in reconcile and each.workload is not None]
+        self._each(served, partial(self._delivery.join, lane=Lane.CONFIG))
         self._signal.bump()
+
+    def _each(self, members: Iterable[Member], act: Callable[[Member], object]) -> None:
+        """Do something for streams: a defect that is met on one ends that stream alone."""
+        for member in members:
+            try:
+                act(member)
+            except Denied as reason:
+                member.session.end(reason)
+            except Exception:  # noqa: BLE001 - see above
+                _log.exception("serving a stream failed", extra={"pod": member.label})
+                text = "the control plane failed to serve this stream"
+                member.session.end(Denied("INTERNAL", text))
 
     def _reoffer(self, nodes: Iterable[AnyNode]) -> None:
         """A verdict on these nodes changed: give their streams what is now right."""
@@ -249,13 +263,19 @@ class Edge:
                 member.session.end(reason)
         elif found is None:
             member.session.end(Denied("UNAVAILABLE", f"pod {member.label} was deleted"))
+        elif found.capture is not member.workload.capture:
+            text = f"pod {member.label} captures traffic by {found.capture} now; reconnect"
+            member.session.end(Denied("UNAVAILABLE", text))
         elif found.account != member.account:
             text = f"pod {member.label} now runs as {found.account}; start its sidecar anew"
             member.session.end(Denied("PERMISSION_DENIED", text))
         else:
+            held = {*member.holds, *member.retained}
             self._holdings.release(member)
             member.workload = found
             self._holdings.reconcile(member, Lane.CONFIG)
+            for key in held - member.holds.keys():
+                member.session.want(*key, None)
             self._secrets.admitted(member)
 
     # --- time ----------------------------------------------------------------------------------
@@ -277,18 +297,19 @@ class Edge:
                 )
                 member.session.end(Denied("UNAVAILABLE", text))
         for number, streams in enumerate(tuple(self.members.values()), 1):
-            for member in streams:
-                end = member.promotions.next_end()
-                if end is not None and end <= now and member.workload is not None:
-                    self._ondemand.take_back(member, now)
-                if member.retained:
-                    self._holdings.expire(member, now)
-            if streams:  # a stream may have ended meanwhile
-                self.eviction.tick(streams[-1])
+            self._each(tuple(streams), partial(self._look, now))
+            self._each(streams[-1:], self.eviction.tick)
             if number % STEP == 0:
                 yield
         while self._secrets.tick(now):
             yield
+
+    def _look(self, now: float, member: Member) -> None:
+        end = member.promotions.next_end()
+        if end is not None and end <= now and member.workload is not None:
+            self._ondemand.take_back(member, now)
+        if member.retained:
+            self._holdings.expire(member, now)
 
     async def compact(self) -> None:
         """Write the learnt sets; what live streams hold does not age."""

@@ -18,13 +18,16 @@ from xds.ir.route import Match, Respond, Route, VirtualHost
 from xds.wire.resource import Resource
 
 CACHE = 512
+CACHE_BYTES = 64 << 20
+"""Most bytes of the joined configurations in a cache; one of 2,000 hosts has 2 MB."""
 
 Table = Literal["px", "pxfc", "fc"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Composition:
-    """``parts`` are the virtual hosts in it; ``tried`` those on trial (empty: no trial)."""
+    """``parts`` are the virtual hosts in it that are judged by its ACK, ``fragments`` all of them;
+    ``tried`` those on trial (empty: no trial)."""
 
     resource: Resource
     parts: tuple[Part, ...]
@@ -38,24 +41,28 @@ class Fragment:
 
     body: bytes
     version: str
+    stands_in: bool = False
+    """In place of the virtual host's own bytes, which this stream cannot have."""
 
 
 def fragment(body: bytes) -> Fragment:
     return Fragment(body, blake2b(body, digest_size=8).hexdigest())
 
 
-def broken_host(host: VirtualHost) -> bytes:
+def stand_in(host: VirtualHost) -> Fragment:
     """What stands in for a virtual host that Envoy refuses and that has no last good form."""
     text = "plait: Envoy rejected the routes of this destination; see: meshctl status\n"
     route = Route("rejected", Match(), Respond(503, text))
-    return host_fragment(replace(host, routes=(route,)))
+    return replace(fragment(host_fragment(replace(host, routes=(route,)))), stands_in=True)
 
 
 class JoinCache:
     """Joined configurations by name and fragments, bounded; the newest used stay."""
 
-    def __init__(self, size: int = CACHE) -> None:
+    def __init__(self, size: int = CACHE, room: int = CACHE_BYTES) -> None:
         self._size = size
+        self._room = room
+        self._bytes = 0
         self._joined: OrderedDict[tuple[str, tuple[str, ...]], Resource] = OrderedDict()
 
     def join(self, name: Table, fragments: tuple[Fragment, ...]) -> Resource:
@@ -65,8 +72,9 @@ class JoinCache:
             bodies = (each.body for each in fragments)
             found = join_first_contact(bodies) if name == "fc" else join_proxy_routes(name, bodies)
             self._joined[key] = found
-            if len(self._joined) > self._size:
-                self._joined.popitem(last=False)
+            self._bytes += len(found.entry)
+            while len(self._joined) > self._size or self._bytes > self._room:
+                self._bytes -= len(self._joined.popitem(last=False)[1].entry)
         else:
             self._joined.move_to_end(key)
         return found

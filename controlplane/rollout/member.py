@@ -6,7 +6,7 @@ two streams may hold different bytes under one name, and one node may serve a th
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from controlplane.graph import AnyNode
@@ -21,7 +21,8 @@ from xds.serve.session import Session
 from xds.wire.resource import Resource
 
 COMPOSITIONS = 64
-"""Joined route configurations that are remembered until their ACK; more are never in flight."""
+"""Joined route configurations that are remembered until their ACK, trials apart; more are never in
+flight."""
 
 
 @dataclass(eq=False, slots=True)
@@ -74,8 +75,30 @@ class Member:
         key = (composition.resource.name, composition.resource.version)
         self.compositions[key] = composition
         self.compositions.move_to_end(key)
-        while len(self.compositions) > COMPOSITIONS:
-            self.compositions.popitem(last=False)
+        if len(self.compositions) > COMPOSITIONS:
+            plain = [each for each, found in self.compositions.items() if not found.tried]
+            for each in plain[:-COMPOSITIONS]:
+                del self.compositions[each]
+
+    def accepted(self, name: str, version: str) -> None:
+        """A joined configuration was accepted: those before it are wanted no more. A trial that
+        was accepted is what the sidecar holds."""
+        found = self.compositions.get((name, version))
+        if found is None:
+            return
+        for key in tuple(self.compositions):
+            if key == (name, version):
+                break
+            if key[0] == name and not self.compositions[key].tried:
+                del self.compositions[key]
+        if found.tried:
+            self.compositions[name, version] = replace(found, tried=())
+
+    def refused(self, name: str, version: str) -> None:
+        """A trial of a joined configuration was rejected, which is all that it was for."""
+        found = self.compositions.get((name, version))
+        if found is not None and found.tried:
+            del self.compositions[name, version]
 
     def add(self, wanted: Wanted, node: AnyNode) -> None:
         self.holds[wanted.type_url, wanted.name] = (wanted, node)

@@ -55,10 +55,10 @@ class Mode(Protocol):
     def part(self, work: Workload, target: str) -> Part:
         """The query of what a target leads to, a `Found`."""
 
-    def answer(self, work: Workload, name: str, found: Found) -> Answer:
+    def answer(self, work: Workload, name: str, found: Found | None) -> Answer:
         """The cluster for an asked-for name of a promoted target."""
 
-    def direct(self, name: str, found: Found) -> Answer | None:
+    def direct(self, name: str, found: Found | None) -> Answer | None:
         """The cluster that serves a target without promotion, if that is possible."""
 
     def learnt(self, graph: Graph, references: Iterable[Reference]) -> list[str]:
@@ -79,10 +79,10 @@ class ProxyMode:
     def part(self, work: Workload, target: str) -> Part:
         return Part(destination, (work.namespace, target, work.scope, work.zone))
 
-    def answer(self, work: Workload, name: str, found: Found) -> Answer:
+    def answer(self, work: Workload, name: str, found: Found | None) -> Answer:
         return Answer(asked_cluster(name, work.address, PROXY_LOOP_PORT))
 
-    def direct(self, name: str, found: Found) -> Answer | None:
+    def direct(self, name: str, found: Found | None) -> Answer | None:
         return None
 
     def learnt(self, graph: Graph, references: Iterable[Reference]) -> list[str]:
@@ -104,14 +104,14 @@ class RedirectMode:
         address, port = parse_socket(target) or (target, 0)
         return Part(contact, (work.namespace, address, port, work.scope, work.zone))
 
-    def answer(self, work: Workload, name: str, found: Found) -> Answer:
+    def answer(self, work: Workload, name: str, found: Found | None) -> Answer:
         if not isinstance(found, Contact):
             return Answer(asked_nothing(name))
         reply = found.answer
         endpoints = reply.endpoints if isinstance(reply, Backend) else ""
         return Answer(answer(found, name), endpoints)
 
-    def direct(self, name: str, found: Found) -> Answer | None:
+    def direct(self, name: str, found: Found | None) -> Answer | None:
         if not isinstance(found, Contact) or found.direct is None:
             return None
         return Answer(asked_backend(name, found.direct.cluster), found.direct.endpoints)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from controlplane.graph import Graph
+from controlplane.graph import Failed, Graph
 from controlplane.rollout.delivery import Delivery
 from controlplane.rollout.learnt import Learnt
 from controlplane.rollout.learnt_lines import Owner, Reference
@@ -14,8 +14,11 @@ from xds import types
 from xds.build.clusters import asked_nothing
 from xds.names import parse_asked
 from xds.serve.lanes import Lane
+from xds.serve.limits import Denied
 
 Reconcile = Callable[[Member, Lane], None]
+STANDING = 50_000
+"""Most names of one stream whose buckets are not over, also of those that it has let go."""
 
 
 def owner_of(member: Member) -> Owner:
@@ -86,6 +89,8 @@ class OnDemand:
             demand = promotions.reconnected(names, versions, done, now, may_promote, evicted)
         else:
             demand = promotions.ask(names, now, may_promote)
+        if promotions.asked > STANDING:
+            raise Denied("RESOURCE_EXHAUSTED", f"over {STANDING} names were asked for just now")
         if demand.promote:
             self._remember(member, demand.promote)
         # Promoted or not, first contact has begun anew: its route table may have to grow.
@@ -109,7 +114,7 @@ class OnDemand:
     def held(self, member: Member) -> None:
         """Keep what a live stream holds from ageing."""
         found = (self._delivery.value(node) for node in member.destinations.values())
-        self._learnt.held(owner_of(member), _references(each for each in found if each))
+        self._learnt.held(owner_of(member), _references(found))
 
     def _may_promote(self, member: Member, target: str) -> bool:
         """Pods by address are promoted up to a ceiling: a scraper touches every pod there is."""
@@ -126,10 +131,15 @@ class OnDemand:
         found = (self._delivery.value(node) for node in member.destinations.values())
         return sum(1 for each in found if isinstance(each, Contact) and each.pod is not None)
 
-    def _found(self, member: Member, target: str) -> Found:
+    def _found(self, member: Member, target: str) -> Found | None:
+        """What a target leads to; ``None`` when its query failed: that is a bug of ours, and must
+        cost this destination alone, not the stream."""
         assert member.workload is not None
         part = member.mode.part(member.workload, target)
-        found: Found = self._graph.read(part.query, *part.args)
+        try:
+            found: Found = self._graph.read(part.query, *part.args)
+        except Failed:
+            return None
         return found
 
     def _answer(self, member: Member, names: tuple[str, ...], demand: Demand) -> None:
@@ -173,9 +183,9 @@ class OnDemand:
             self._learnt.learn(owner_of(member), reference)
 
 
-def _references(found: Iterable[Found]) -> list[Reference]:
+def _references(found: Iterable[Found | None]) -> list[Reference]:
     return [
         Reference(each.target.namespace, each.target.service, each.target.port)
         for each in found
-        if each.target is not None
+        if each is not None and each.target is not None
     ]

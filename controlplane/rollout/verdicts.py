@@ -88,9 +88,13 @@ class Verdicts:
         parts: list[Part] = []
         for name, version in resources:
             parts.extend(self._parts(member, type_url, name, version))
+            if type_url == types.ROUTE:
+                member.accepted(name, version)
         fresh = [part for part in parts if not self._quarantine.approved(part)]
         for part in fresh:
             self._remember(member, part)
+        for part in parts:
+            member.trials.pop(part, None)
         self._confirm(parts)
         if not fresh:
             return
@@ -123,6 +127,8 @@ class Verdicts:
             for part in self._parts(member, type_url, resource.name, resource.version, tried=True):
                 parts[part] = resource.name
                 member.trials[part] = resource
+            if type_url == types.ROUTE:
+                member.refused(resource.name, resource.version)
         if not parts:
             return
         step = self._quarantine.reject(member, parts, message)
@@ -131,6 +137,10 @@ class Verdicts:
                 self.try_hosts(member, batch)
             else:
                 member.session.trial(type_url, [member.trials[part] for part in batch])
+        trying = {part for batch in step.trials for part in batch}
+        for part in parts:
+            if part not in trying:
+                member.trials.pop(part, None)
         for rejection in step.rejected:
             part = rejection.part
             self._records[part] = Rejected(
@@ -218,7 +228,6 @@ class Verdicts:
                     break
         if part.version == _version(node):
             self._good_at[node] = node.changed_at
-        member.trials.pop(part, None)
 
     def _confirm(self, parts: Iterable[Part]) -> None:
         """What is accepted, and still is the node's value now, is good at this revision: nothing
