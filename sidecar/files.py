@@ -10,7 +10,8 @@
 
 ``token/`` and ``roots/`` are as Kubernetes lays out its volumes: the name is a link through
 ``..data``, which a rename replaces, because that rename is the event that Envoy watches for. All
-files are 0600.
+files are 0600. Where root gives them to another user, the directories stay root's: that user reads
+them and makes the socket, but can put nothing in the place of what root writes to later.
 """
 
 import json
@@ -25,6 +26,10 @@ from sidecar import bootstrap as layout
 from sidecar.bootstrap import Sidecar, bootstrap, roots_sds, token_sds
 
 DIR_MODE: Final = 0o700
+SHARED_MODE: Final = 0o1770
+"""Of DIR when its reader is another user: it makes the socket there, and removes nothing else."""
+READ_MODE: Final = 0o750
+"""Of the directories in it then."""
 FILE_MODE: Final = 0o600
 DATA: Final = "..data"
 VERSIONS: Final = ("..1", "..2")
@@ -38,8 +43,8 @@ class CredentialFiles:
 
     directory: Path
     owner: int | None = None
-    """User and group id that the client runs as; None: whoever writes the files. Giving files away
-    takes root, and the directories above must let that user pass."""
+    """User and group id that the client runs as, and the files have; None: whoever writes them.
+    Giving files away takes root, and the directories above must let that user pass."""
 
     @property
     def bootstrap(self) -> Path:
@@ -64,9 +69,16 @@ class CredentialFiles:
 
     def _make(self, directory: Path) -> None:
         directory.mkdir(mode=DIR_MODE, parents=True, exist_ok=True)
-        directory.chmod(DIR_MODE)
-        if self.owner is not None:
-            os.chown(directory, self.owner, self.owner)
+        # Never through a link: it could be anybody's directory that is given away.
+        opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if self.owner is None:
+                os.fchmod(opened, DIR_MODE)
+            else:
+                os.fchown(opened, os.geteuid(), self.owner)
+                os.fchmod(opened, SHARED_MODE if directory == self.directory else READ_MODE)
+        finally:
+            os.close(opened)
 
     def _create(self, path: Path, data: bytes) -> None:
         path.unlink(missing_ok=True)

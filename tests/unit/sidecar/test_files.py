@@ -92,3 +92,32 @@ def test_writing_again_replaces_all(files: SidecarFiles) -> None:
     files.write(described(files.directory), "token-2", b"roots-2")
     assert files.token.read_text() == "token-2"
     assert files.roots.read_bytes() == b"roots-2"
+
+
+def test_a_link_in_place_of_a_directory_is_not_followed(
+    files: SidecarFiles, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir(mode=0o755)
+    files.token.parent.rename(tmp_path / "aside")
+    files.token.parent.symlink_to(victim)
+    with pytest.raises(OSError, match="token"):
+        files.renew_token("token-2")
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o755
+    assert not list(victim.iterdir())
+
+
+@pytest.mark.root
+def test_the_user_of_given_files_can_replace_none_of_their_directories(tmp_path: Path) -> None:
+    given = SidecarFiles(tmp_path / "web", 1337)
+    given.write(described(given.directory), "token-1", b"roots-1")
+    given.renew_token("token-2")
+    top = given.directory.stat()
+    assert (top.st_uid, top.st_gid, stat.S_IMODE(top.st_mode)) == (os.geteuid(), 1337, 0o1770)
+    for path in given.directory.rglob("*"):
+        found = path.stat()
+        assert found.st_gid == 1337, path
+        if path.is_dir():
+            assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (os.geteuid(), 0o750), path
+        else:
+            assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (1337, 0o600), path
