@@ -92,8 +92,9 @@ def _clusters(
 
 @query
 def target_routes(q: Reader, seen: str, ref: PortRef) -> tuple[Route, ...]:
-    """The routes of a port; what gRPC cannot do becomes a refusal."""
-    return tuple(_answerable(route) for route in routes.port_routes(q, seen, ref))
+    """The routes of a port that calls can match; what gRPC cannot do becomes a refusal."""
+    found = routes.port_routes(q, seen, ref)
+    return tuple(_answerable(route) for route in found if build.matches_calls(route))
 
 
 def _answerable(route: Route) -> Route:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Final
+from warnings import catch_warnings, simplefilter
 
 from envoy_data_plane.envoy.config.cluster.v3 import (
     Cluster,
@@ -75,9 +76,9 @@ RETRIABLE: Final = frozenset(
 MOST_RETRIES: Final = 4
 """gRPC makes five attempts at most."""
 
-_HTTP_FAILURES: Final = frozenset(
-    ("5xx", "gateway-error", "reset", "connect-failure", "refused-stream")
-)
+_HTTP_FAILURES: Final = frozenset(("5xx", "gateway-error", "reset"))
+_UNAVAILABLE_STATUS: Final = frozenset((429, 502, 503, 504))
+"""What gRPC calls ``unavailable`` when a proxy answers it (gRPC over HTTP, status mapping)."""
 _ROUTER: Final = HttpFilter(name="envoy.filters.http.router", typed_config=pack(Router()))
 
 
@@ -185,12 +186,15 @@ def _dns(source: ir.DnsCluster) -> Cluster:
 
 
 def _tls(source: ir.UpstreamTls) -> TransportSocket:
-    """gRPC takes roots and certificate from its own providers, and reads the untyped name list."""
+    """gRPC takes roots and certificate from its own providers."""
     provider = CertificateProviderPluginInstance(instance_name=PROVIDER)
-    validation = CertificateValidationContext(
-        ca_certificate_provider_instance=provider,
-        match_subject_alt_names=[StringMatcher(exact=peer) for peer in source.peers or (NOBODY,)],
-    )
+    names = [StringMatcher(exact=peer) for peer in source.peers or (NOBODY,)]
+    with catch_warnings():
+        # Deprecated for Envoy, and the one list of names that gRPC reads (gRFC A29).
+        simplefilter("ignore", DeprecationWarning)
+        validation = CertificateValidationContext(
+            ca_certificate_provider_instance=provider, match_subject_alt_names=names
+        )
     context = UpstreamTlsContext(
         common_tls_context=CommonTlsContext(
             tls_certificate_provider_instance=provider,
@@ -215,6 +219,11 @@ def _route(source: Route) -> EnvoyRoute | None:
     else:
         return None
     return EnvoyRoute(name=source.name, match=route_match(match), route=action)
+
+
+def matches_calls(route: Route) -> bool:
+    """Whether a call of gRPC can match a route."""
+    return _callable(route.match) is not None
 
 
 def _callable(match: Match) -> Match | None:
@@ -251,10 +260,11 @@ def _duration(timeout: timedelta | None) -> RouteActionMaxStreamDuration | None:
 
 
 def _retry(source: Retry) -> RetryPolicy | None:
-    """Failures of HTTP are ``unavailable`` to gRPC. None where nothing is left to retry on."""
+    """Failures of HTTP are ``unavailable`` to gRPC; what never reached a server it tries again by
+    itself. None where nothing is left to retry on."""
     asked = {part for condition in source.conditions for part in condition.split(",")}
     conditions = asked & RETRIABLE
-    if asked & _HTTP_FAILURES or source.status_codes:
+    if asked & _HTTP_FAILURES or _UNAVAILABLE_STATUS.intersection(source.status_codes):
         conditions |= {"unavailable"}
     if not conditions or source.attempts < 1:
         return None
