@@ -208,9 +208,11 @@ def run(settings: Settings) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Imported here, so that --help and completion stay quick.
     from controlplane.app import wiring
+    from controlplane.telemetry.lag import WatchedLoop
 
     try:
-        asyncio.run(wiring.serve(settings))
+        with asyncio.Runner(loop_factory=WatchedLoop) as runner:
+            runner.run(wiring.serve(settings))
     except (CannotStart, StateError) as refused:
         return _refuse(refused)
     except ExceptionGroup as group:

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import sys
 from datetime import timedelta
+from functools import partial
 
 import grpc
 
@@ -72,15 +73,20 @@ class ServicePart:
 
     name = "xds"
 
-    def __init__(self, service: Service, source: FilesSource, live: Live) -> None:
+    def __init__(
+        self, service: Service, source: FilesSource, live: Live, serving: asyncio.Event
+    ) -> None:
+        """``serving`` is set once the port is open."""
         self._service = service
         self._source = source
         self._live = live
+        self._serving = serving
 
     async def run(self) -> None:
         try:
             await self._source.synced.wait()
             await self._live.open(self._service)
+            self._serving.set()
             await asyncio.Event().wait()
         finally:
             await self._service.stop(GRACE)
@@ -209,7 +215,8 @@ async def _run(
     mesh.expose(metrics, live.readings())
     admin = AdminServer(settings.state, live)
     await admin.start()
-    lag = LoopLag(metrics)
+    serving = asyncio.Event()
+    lag = LoopLag(metrics, partial(engine.slowest, graph), serving)
     parts: list[Part] = [admin, lag, alarm]
     if settings.metrics is not None:
         http = HttpServer(settings.metrics, live.ready, metrics.exposition)
@@ -218,7 +225,7 @@ async def _run(
         parts.append(http)
     if settings.recheck:
         parts.append(engine.Recheck(metrics, graph, settings.recheck.total_seconds()))
-    parts += [pipeline, SourcePart(source, pipeline), ServicePart(service, source, live)]
+    parts += [pipeline, SourcePart(source, pipeline), ServicePart(service, source, live, serving)]
     _log.info("starting", extra={"state": str(settings.state), "source": str(settings.directory)})
     await supervise(parts, stop)
 

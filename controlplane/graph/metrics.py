@@ -8,18 +8,30 @@ from controlplane.graph.query import AnyQuery
 class Counters:
     """Mutable counts of one engine, since it was made."""
 
-    __slots__ = ("cutoffs", "longest", "runs", "verified")
+    __slots__ = ("cutoffs", "longest", "runs", "slowest", "slowest_seconds", "verified")
 
     def __init__(self) -> None:
         self.runs = 0
         self.verified = 0
         self.cutoffs = 0
         self.longest: dict[AnyQuery, float] = {}
+        self.slowest: AnyQuery | None = None
+        self.slowest_seconds = 0.0
 
     def took(self, query: AnyQuery, seconds: float) -> None:
         """Note the duration of one run, without the queries that ran inside."""
         if seconds > self.longest.get(query, 0.0):
             self.longest[query] = seconds
+        if seconds > self.slowest_seconds:
+            self.slowest, self.slowest_seconds = query, seconds
+
+    def take_slowest(self) -> tuple[AnyQuery, float] | None:
+        """The longest run since the last call, and its seconds."""
+        if self.slowest is None:
+            return None
+        found = (self.slowest, self.slowest_seconds)
+        self.slowest, self.slowest_seconds = None, 0.0
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,12 @@ def expose(metrics: Metrics, graph: Graph) -> None:
     metrics.gauge(declared.ENGINE_LONGEST, lambda: read().longest, "query")
 
 
+def slowest(graph: Graph) -> tuple[str, float] | None:
+    """Name of the query whose run took longest since the last call, and its seconds."""
+    found = graph.engine.counters.take_slowest()
+    return None if found is None else (query_name(found[0]), found[1])
+
+
 class Recheck:
     """Rechecks one value every ``interval`` seconds while it runs."""
 

@@ -98,6 +98,13 @@ LOOP_LAG: Final = Metric(
     "plait.loop.lag", "s", "Longest delay of the event loop since the last scrape"
 )
 
+LOOP_WORK: Final = Metric(
+    "plait.loop.work", "s", "Longest turn of the event loop, in processor time, since the scrape"
+)
+LOOP_BLOCKED: Final = Metric(
+    "plait.loop.blocked", "1", "Turns of the event loop that took more than 20 ms"
+)
+
 LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Upper bounds in seconds."""
 

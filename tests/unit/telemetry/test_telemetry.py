@@ -5,6 +5,8 @@ import io
 import json
 import logging
 import sys
+import time
+from functools import partial
 
 import pytest
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter
@@ -14,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controlplane.graph import Graph, Reader, query
 from controlplane.telemetry import engine, logs, metrics
-from controlplane.telemetry.lag import LoopLag
+from controlplane.telemetry.lag import LIMIT, LoopLag, WatchedLoop
 from controlplane.telemetry.mesh import MeshReadings, expose
 from controlplane.telemetry.metrics import Metric, Metrics
 from controlplane.telemetry.traces import Traces, UnknownExporter, exporter_from
@@ -198,6 +200,40 @@ async def test_a_blocked_loop_shows_as_lag() -> None:
     assert samples(exposed)[("plait_loop_lag_seconds", ())] == 0
     running.cancel()
     await asyncio.wait({running})
+    exposed.close()
+
+
+def test_work_that_keeps_streams_waiting_is_counted_and_its_query_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @query
+    def long(q: Reader, key: Key) -> int:
+        spent = time.thread_time() + 3 * LIMIT
+        while time.thread_time() < spent:
+            pass
+        return 1
+
+    exposed, graph = Metrics(), Graph(clock=time.monotonic)
+    lag = LoopLag(exposed, partial(engine.slowest, graph))
+
+    async def work() -> None:
+        running = asyncio.create_task(lag.run())
+        await asyncio.sleep(0.01)
+        for name in ("one", "two"):
+            graph.read(long, Key("local", "", name))
+            await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.wait({running})
+
+    with asyncio.Runner(loop_factory=WatchedLoop) as runner:
+        runner.run(work())
+    found = samples(exposed)
+    assert found[("plait_loop_blocked_total", ())] >= 2
+    assert found[("plait_loop_work_seconds", ())] > LIMIT
+    assert samples(exposed)[("plait_loop_work_seconds", ())] == 0
+    (warning,) = (each for each in caplog.records if "kept from its streams" in each.message)
+    assert warning.__dict__["query"].endswith(".long")
+    assert warning.__dict__["query_milliseconds"] > LIMIT * 1e3
     exposed.close()
 
 
