@@ -71,6 +71,8 @@ class Client:
         if outgoing is None:
             return None
         response = read(outgoing)
+        if not response.names:
+            verdict = ""  # no client rejects a removal
         self.waiting.setdefault(response.type_url, deque()).append((response, verdict))
         if verdict:
             self.rejected.update((response.type_url, name) for name in response.names)

@@ -49,19 +49,22 @@ class StateClient(Client):
 
     def take(self, verdict: str = "") -> Any:
         outgoing = self.session.pull()
+        self.forget_unwished()
         if outgoing is None:
             return None
         response = read_state(outgoing)
         kind = response.type_url
         assert not self.waiting.get(kind), "two responses of a type under way"
+        if not response.names:
+            verdict = ""  # no client rejects a removal
         if kind in WILDCARD:
             gone = self.held.get(kind, {}).keys() - set(response.names)
             response = StateResponse(
                 kind, response.version, response.resources, response.nonce, tuple(sorted(gone))
             )
         self.waiting.setdefault(kind, deque()).append((response, verdict))
-        for name in response.names:
-            self.stale.discard((kind, name))
+        if not verdict:
+            self.stale.difference_update((kind, name) for name in response.names)
         if verdict:
             self.rejected.update((kind, name) for name in response.names)
         else:

@@ -63,8 +63,11 @@ def _early(
     clusters = subscriptions.get(CLUSTER)
     if clusters is None or not clusters.pending:
         return frozenset()
+    # A first assignment is never held up: whoever uses the cluster waits for it.
     held = {
-        endpoints[name] for name in clusters.pending if name in clusters.sent and name in endpoints
+        endpoints[name]
+        for name in clusters.pending
+        if name in clusters.sent and endpoints.get(name) in subscription.sent
     }
     return frozenset(held.difference(subscription.forced))
 

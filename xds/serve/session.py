@@ -138,7 +138,10 @@ class Session:
             self._needs[type_url, name] = needs
         elif self._needs:
             self._needs.pop((type_url, name), None)
-        if subscription.want(name, resource, lane):
+        told = subscription.want(name, resource, lane)
+        if not told and resource is not None:
+            told = self._adopt(subscription, name, endpoints)
+        if told:
             if not self._work:
                 self._only = None if self._blocked else subscription
                 self._work = True
@@ -427,6 +430,25 @@ class Session:
         if any(each.flights for each in opened) or not any(each.waiting for each in opened):
             return None
         return self._send(opened[0], Lane.CONFIG, (), ())
+
+    def _adopt(self, subscription: Subscription, name: str, endpoints: str) -> bool:
+        """Force the assignment of a cluster that was sent, when either is wished again before the
+        client could ask for it: nothing else would send it."""
+        assignments = self._subscriptions.get(types.ENDPOINT)
+        if assignments is None or not assignments.opened:
+            return False
+        if subscription is assignments:
+            if subscription.tracks(name):
+                return False
+            sent = self.sent(types.CLUSTER)
+            needing = (cluster for cluster, each in self._endpoints.items() if each == name)
+            if not any(cluster in sent for cluster in needing):
+                return False
+            endpoints = name
+        elif not endpoints or name not in subscription.sent or assignments.tracks(endpoints):
+            return False
+        assignments.force(endpoints)
+        return endpoints in assignments.forced
 
     def _follow(
         self, assignments: Subscription, clusters: Iterable[str], held: Container[str] = ()

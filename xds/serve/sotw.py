@@ -208,6 +208,8 @@ class StateSession(Session):
                 each.absent.clear()  # cannot be said
             if each.flights or not (each.pending or each.absent):
                 continue
+            if each.type_url in order.USERS and self._endpoints_wait():
+                continue
             limits = self._whole if full else self._limits
             found = order.additions(seen, each, self._needs, self._endpoints, limits)
             lane, resources = found or (Lane.DEMAND, [])
@@ -223,6 +225,12 @@ class StateSession(Session):
             if answer is not None:
                 return self._send(answer[1], answer[0], answer[2], ())
         return self._removal()
+
+    def _endpoints_wait(self) -> bool:
+        """Whether assignments wait for an answer to the ones before, so that clusters which were
+        sent are still cold: nothing may begin to use them."""
+        assignments = self._subscriptions.get(types.ENDPOINT)
+        return not self._by_name and assignments is not None and bool(assignments.pending)
 
     def _removal(self) -> Outgoing | None:
         while (going := order.removals(self._subscriptions)) is not None:
