@@ -20,7 +20,7 @@ from controlplane.app.codec import to_json
 from controlplane.app.inspect import Inspector, Refused
 from controlplane.app.statedir import ADMIN_SOCKET, CannotStart
 from controlplane.app.views import Failure
-from controlplane.durable import FILE_MODE
+from controlplane.durable import FILE_MODE, StateError
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +72,9 @@ async def _failures_as_json(request: web.Request, handler: Handler) -> web.Strea
             ),
             404,
         )
+    except StateError as error:
+        message = f"{error.path}: {error.operation} failed: {error.reason}"
+        return _failure(Failure(message, error.remedy), 500)
     except web.HTTPRequestEntityTooLarge:
         return _failure(
             Failure(f"the request is longer than {MAX_REQUEST} bytes", "Apply fewer files at once"),

@@ -202,7 +202,7 @@ def _required(request: web.Request, name: str) -> str:
 async def _body(request: web.Request) -> Mapping[str, Any]:
     try:
         body = await request.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise _nonsense("the body is no JSON object", "Use meshctl of this version")

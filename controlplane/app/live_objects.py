@@ -6,9 +6,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
-import yaml
-
-from controlplane.api.decode import reference
+from controlplane.api.decode import expand, reference
 from controlplane.api.problem import ObjectRef, Problem, Reason, Severity
 from controlplane.app import views
 from controlplane.app.inspect import Refused, not_found
@@ -19,6 +17,7 @@ from controlplane.rollout.member import Member
 from controlplane.sources.manifests import split
 from controlplane.sources.objects import object_path, remove_object, save_object
 from controlplane.sources.validate import validate_texts
+from controlplane.sources.yamldoc import NotYaml, parse
 from controlplane.translate.problems import KINDS, problems
 from controlplane.world.rows import Key
 from controlplane.world.schema import TABLES
@@ -176,7 +175,7 @@ class Objects:
     ) -> tuple[Problem, ...]:
         # JSON is YAML: one text a document, so that a problem is told from its neighbours.
         texts = {str(ref): json.dumps(doc) for ref, doc in zip(refs, documents, strict=True)}
-        found = [replace(p, source=None) for p in validate_texts(texts)]
+        found = [_needed(p) for p in validate_texts(texts)]
         for ref in refs:
             if ref.kind not in TABLES:
                 found.append(
@@ -201,7 +200,11 @@ class Objects:
 
     async def delete(self, ref: ObjectRef) -> views.Applied:
         self._place(ref)
-        if not remove_object(self._directory, ref):
+        try:
+            removed = remove_object(self._directory, ref)
+        except ValueError:  # it names no file, so it was never stored
+            removed = False
+        if not removed:
             source = self._parts.source.find(ref)
             if source is not None:
                 message = f"{ref} stands in {source}"
@@ -249,16 +252,20 @@ class Objects:
 
 
 def _documents(text: str) -> Iterable[dict[str, Any]]:
-    """The objects of one document; none when it does not parse."""
+    """The objects of one document, read as the source reads them, within the same bounds; none
+    when it does not parse."""
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = parse(text).value
+    except NotYaml:
         return
-    if isinstance(value, dict):
-        if str(value.get("kind", "")).endswith("List") and isinstance(value.get("items"), list):
-            yield from (item for item in value["items"] if isinstance(item, dict))
-        else:
-            yield value
+    yield from (item for _, item in expand(value) if isinstance(item, dict))
+
+
+def _needed(problem: Problem) -> Problem:
+    """As `apply` sees it: what would be stored and never read is an error, for it could take the
+    place of an object that is."""
+    severity = Severity.ERROR if problem.reason is Reason.UNKNOWN_KIND else problem.severity
+    return replace(problem, source=None, severity=severity)
 
 
 def content_hash(row: object) -> str:

@@ -5,6 +5,7 @@ port 9000 of Service ledger in namespace shop. A part that cannot be read, or a 
 costs that forward alone.
 """
 
+import re
 from typing import Final, NamedTuple
 
 from controlplane.graph import Reader, query
@@ -17,6 +18,7 @@ from controlplane.translate.workloads import PROXY_PORT as PROXY_PORT
 from controlplane.world.rows import Key
 
 EXAMPLE: Final = "5000:ledger.shop:9000"
+_NUMBER: Final = re.compile(r"[0-9]{1,5}")
 
 
 class Forward(NamedTuple):
@@ -38,7 +40,7 @@ class Fault(NamedTuple):
 def parse(text: str, namespace: str) -> tuple[int, str, str, int] | None:
     """(local port, namespace, service, port) of one forward; None when it is not of that form."""
     parts = text.strip().split(":")
-    if len(parts) != 3 or not (parts[0].isdecimal() and parts[2].isdecimal()):
+    if len(parts) != 3 or not all(_NUMBER.fullmatch(part) for part in (parts[0], parts[2])):
         return None
     local, port = int(parts[0]), int(parts[2])
     service, _, where = parts[1].lower().partition(".")

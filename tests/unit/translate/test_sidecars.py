@@ -138,6 +138,7 @@ def test_a_workload_is_what_its_row_says() -> None:
         ("1:ledger:65536", None),
         ("1::2", None),
         ("1:.shop:2", None),
+        pytest.param("9" * 5000 + ":ledger:1", None, id="endless"),
     ],
 )
 def test_parses_forwards(text: str, expected: tuple[int, str, str, int] | None) -> None:
