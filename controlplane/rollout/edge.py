@@ -296,6 +296,7 @@ class Edge:
                     f"{member.pod.cluster}; add its manifest, or correct the sidecar's node id"
                 )
                 member.session.end(Denied("UNAVAILABLE", text))
+        self._verdicts.tick(now, self._reoffer)
         for number, streams in enumerate(tuple(self.members.values()), 1):
             self._each(tuple(streams), partial(self._look, now))
             self._each(streams[-1:], self.eviction.tick)

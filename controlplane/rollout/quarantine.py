@@ -121,11 +121,23 @@ class Quarantine:
 
     def leave(self, stream: Hashable) -> tuple[Part, ...]:
         """A stream is gone: what it was bisecting may be tried by others. Returns those parts."""
+        freed = self.release(stream)
+        for key in [key for key in self._rejected_by if key[0] == stream]:
+            del self._rejected_by[key]
+        return freed
+
+    def bisecting(self) -> dict[Hashable, frozenset[Part]]:
+        """The suspects of each stream that is bisecting."""
+        found: dict[Hashable, set[Part]] = {}
+        for part, owner in self._suspects.items():
+            found.setdefault(owner, set()).add(part)
+        return {owner: frozenset(parts) for owner, parts in found.items()}
+
+    def release(self, stream: Hashable) -> tuple[Part, ...]:
+        """Take a bisection away from a stream; its verdicts stay. Returns the freed suspects."""
         freed = tuple(part for part, owner in self._suspects.items() if owner == stream)
         for part in freed:
             del self._suspects[part]
-        for key in [key for key in self._rejected_by if key[0] == stream]:
-            del self._rejected_by[key]
         return freed
 
     def owned(self, stream: Hashable) -> tuple[Part, ...]:

@@ -23,6 +23,10 @@ from xds.wire.resource import Resource
 Reoffer = Callable[[Iterable[AnyNode]], None]
 
 
+PATIENCE = 60.0
+"""Seconds within which a stream that bisects must have come further."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """One standing rejection, for people."""
@@ -49,6 +53,8 @@ class Verdicts:
         self._good: dict[Hashable, Resource | Fragment] = {}
         self._good_at: dict[Hashable, int] = {}
         self._records: dict[Part, Rejected] = {}
+        self._stalled: dict[tuple[Hashable, frozenset[Part]], float] = {}
+        """Bisections as they stand, and since when they stand so, by the monotonic clock."""
         self.try_hosts: Callable[[Member, tuple[Part, ...]], None] = lambda *_: None
 
     # --- what a stream gets --------------------------------------------------------------------
@@ -161,6 +167,16 @@ class Verdicts:
                 del self._records[part]
         if freed:
             reoffer({part.node for part in freed})  # type: ignore[misc]  # nodes
+
+    def tick(self, now: float, reoffer: Reoffer) -> None:
+        """Take a bisection away from a stream that has made no progress for `PATIENCE`: a client
+        that never answers its trials must not hold back what may be good from all the others."""
+        held = self._quarantine.bisecting()
+        self._stalled = {key: self._stalled.get(key, now) for key in held.items()}
+        for (stream, parts), since in tuple(self._stalled.items()):
+            if now - since >= PATIENCE:
+                self._quarantine.release(stream)
+                reoffer({part.node for part in parts})  # type: ignore[misc]  # nodes
 
     def changed(self, node: AnyNode) -> None:
         """A node has a new value: verdicts on older ones lapse."""

@@ -22,7 +22,7 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.delta_wire import Response, decode_response
 from xds import types
 from xds.serve.delta import ResponseCache
-from xds.serve.session import Session
+from xds.serve.session import Outgoing, Session
 from xds.wire.request import DeltaRequest, Node
 from xds.wire.response import with_nonce
 
@@ -191,12 +191,17 @@ class Client:
     def drain(self) -> None:
         """Take and answer every response; subscribe to the routes of listeners that came."""
         while (outgoing := self.session.pull()) is not None:
-            response = decode_response(with_nonce(outgoing.batch.body, outgoing.nonce))
-            self._take(response)
+            response = self.take(outgoing)
             wished = self.session.wishes(types.ROUTE).keys()
             new = tuple(sorted(wished - self.session.subscribed(types.ROUTE)))
             if response.type_url == types.LISTENER and new:
                 self.session.receive(DeltaRequest(type_url=types.ROUTE, subscribe=new))
+
+    def take(self, outgoing: Outgoing) -> Response:
+        """Take and answer one response."""
+        response = decode_response(with_nonce(outgoing.batch.body, outgoing.nonce))
+        self._take(response)
+        return response
 
     def _take(self, response: Response) -> None:
         kind = response.type_url

@@ -150,3 +150,28 @@ def test_a_stream_that_leaves_in_the_middle_hands_the_bisection_over(tmp_path: P
     assert other.session.settled
     assert held["h|shop|one|80"] == mesh.connect("other").held[types.CLUSTER]["h|shop|one|80"]
     assert [str(p.object) for p in mesh.verdicts.problems()] == ["TrafficPolicy shop/two"]
+
+
+def test_a_stream_that_never_answers_its_trials_holds_nobody_back_for_long(tmp_path: Path) -> None:
+    mesh = mesh_of(tmp_path)
+    web, other = asked(mesh.connect("web")), asked(mesh.connect("other"))
+    before = dict(other.held[types.CLUSTER])
+
+    def words(kind: str, name: str, body: bytes) -> str:
+        return "no" if kind == types.CLUSTER and name == "h|shop|two|80" else ""
+
+    web.refuses = words
+    mesh.apply(*(policy(name, 9) for name in NAMES))
+    first = web.session.pull()
+    assert first is not None
+    web.take(first)
+    other.refuses = words
+    now = mesh.clock.monotonic()
+    mesh.edge.tick(now)
+    other.drain()
+    assert other.held[types.CLUSTER] == before, "held back while the other stream bisects"
+    mesh.edge.tick(now + 61)
+    other.drain()
+    for name in NAMES:
+        changed = other.held[types.CLUSTER][f"h|shop|{name}|80"] != before[f"h|shop|{name}|80"]
+        assert changed is (name != "two"), name
