@@ -93,8 +93,9 @@ class Pipeline:
         self._changed()
         gc.collect()
         gc.freeze()
-        # What is made from now on is freed by count; frequent collections would only cost time.
-        gc.set_threshold(50_000, 20, 100)
+        # What is made from now on is freed by count. Collections would only cost time: the young
+        # ones stay short, the full one is rare.
+        gc.set_threshold(2_000, 10, 500)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:

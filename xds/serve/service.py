@@ -20,7 +20,7 @@ from xds.serve.metrics_service import MetricsService, Reports
 from xds.serve.observer import Observer, Unobserved
 from xds.serve.session import Session
 from xds.serve.sotw import StateBodies, StateSession
-from xds.serve.stream import Stream, abort
+from xds.serve.stream import Pace, Stream, abort
 from xds.wire.request import Node
 
 SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -78,6 +78,7 @@ class Service:
         self._cache = ResponseCache()
         self._bodies = StateBodies()
         self._streams: set[Stream] = set()
+        self._pace: Pace | None = None
         self._metrics = (
             MetricsService(reports, authenticator, clock=clock) if reports is not None else None
         )
@@ -96,6 +97,7 @@ class Service:
         Raises:
             OSError: the address cannot be bound; the text names it.
         """
+        self._pace = Pace()
         server = grpc.aio.server(options=OPTIONS)
         methods = {
             name: grpc.stream_stream_rpc_method_handler(serve, None, None)
@@ -156,7 +158,8 @@ class Service:
             observer=self._observer,
             clock=self._clock,
         )
-        stream = Stream(session, context, self._observer, self._clock)
+        assert self._pace is not None
+        stream = Stream(session, context, self._observer, self._clock, self._pace)
         self._streams.add(stream)
         self._observer.opened()
         try:

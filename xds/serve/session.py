@@ -176,7 +176,7 @@ class Session:
     def end(self, reason: Denied) -> None:
         """Let the transport end the stream with ``reason``; the first one counts."""
         if self.ending is None:
-            self.ending = reason
+            self.ending = reason.with_traceback(None)
             self.wake()
 
     # The transport.
@@ -235,9 +235,12 @@ class Session:
         return outgoing
 
     def close(self) -> None:
-        """The stream has ended."""
+        """The stream has ended. Nothing refers back to the session then: it is freed at once, and
+        no collector is needed."""
         if self.node is not None:
             self._handler.closed(self)
+        self.owner = None
+        self.wake = _nobody
 
     # Questions.
 

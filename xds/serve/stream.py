@@ -14,12 +14,23 @@ import grpc
 from xds.serve.limits import Denied
 from xds.serve.observer import Observer
 from xds.serve.session import Session
+from xds.serve.turns import Turns
 from xds.wire.request import Malformed
 from xds.wire.response import with_nonce
 
+ACK = 128
+"""Bytes that no ACK has; what is longer may be an opening or a list of names, and real work."""
 _LOG = logging.getLogger(__name__)
 BROKEN = (grpc.aio.UsageError, grpc.aio.InternalError, asyncio.InvalidStateError)
 """What grpc.aio raises when the peer or the connection has gone meanwhile."""
+
+
+class Pace:
+    """How many of all streams work in one turn of the event loop: milliseconds, not tens."""
+
+    def __init__(self) -> None:
+        self.readers = Turns(4)
+        self.writers = Turns(64)
 
 
 class Stream:
@@ -31,12 +42,14 @@ class Stream:
         context: "grpc.aio.ServicerContext[bytes, bytes]",
         observer: Observer,
         clock: Callable[[], float],
+        pace: "Pace",
     ) -> None:
         self.session = session
         self._context = context
         self._observer = observer
         self._clock = clock
         self._loop = asyncio.get_running_loop()
+        self._pace = pace
         self._idle: asyncio.Future[None] | None = None
         self._writing = False
         self._left = False
@@ -81,8 +94,7 @@ class Stream:
         idle = self._idle
         if idle is not None:
             self._idle = None
-            if not idle.done():
-                idle.set_result(None)
+            self._pace.writers.add(lambda: None if idle.done() else idle.set_result(None))
         elif self._writing and self.session.ending is not None and self._task is not None:
             # A peer that does not read would keep the stream open beyond its end.
             self._task.cancel()
@@ -112,12 +124,15 @@ class Stream:
         session = self.session
         read = self._context.read
         received = self._observer.received
+        readers = self._pace.readers
         try:
             while True:
                 data = await read()
                 if data is grpc.aio.EOF:
                     break
                 received(len(data))
+                if len(data) > ACK:
+                    await readers.mine()
                 session.receive(data)
         except Malformed as error:
             session.end(Denied("INVALID_ARGUMENT", str(error)))
