@@ -5,7 +5,9 @@ cluster-scoped object's namespace is ``-``. The paths are the contract with `mes
 version and the one before.
 """
 
+import asyncio
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -19,6 +21,8 @@ from xds.types import SHORT
 
 TYPE_URLS = {short: url for url, short in SHORT.items()}
 CLUSTER_SCOPED = "-"
+PAUSES = 4
+"""How many times as long as a look at the progress took, the next one waits."""
 
 
 def routes(inspector: Inspector) -> Iterable[web.AbstractRouteDef]:
@@ -35,9 +39,12 @@ def routes(inspector: Inspector) -> Iterable[web.AbstractRouteDef]:
 def _reads(inspector: Inspector) -> Iterable[web.AbstractRouteDef]:
     def simple(answer: Callable[[], object]) -> Callable[[web.Request], Any]:
         async def handler(_: web.Request) -> web.Response:
-            return web.json_response(to_json(answer()))
+            return await _answered(answer())
 
         return handler
+
+    async def proxies(_: web.Request) -> web.Response:
+        return await _answered(await inspector.proxies())
 
     async def why(request: web.Request) -> web.Response:
         short = _required(request, "type")
@@ -62,7 +69,7 @@ def _reads(inspector: Inspector) -> Iterable[web.AbstractRouteDef]:
         web.get("/v1/ready", simple(inspector.ready)),
         web.get("/v1/status", simple(inspector.status)),
         web.get("/v1/problems", simple(inspector.problems)),
-        web.get("/v1/proxies", simple(inspector.proxies)),
+        web.get("/v1/proxies", proxies),
         web.get("/v1/why", why),
         web.post("/v1/simulate", simulate),
     ]
@@ -142,7 +149,7 @@ def _waits(inspector: Inspector) -> Iterable[web.AbstractRouteDef]:
 
 def _certificates(inspector: Inspector) -> Iterable[web.AbstractRouteDef]:
     async def certs(request: web.Request) -> web.Response:
-        return web.json_response(to_json(inspector.certs(_pod(request))))
+        return await _answered(inspector.certs(_pod(request)))
 
     async def rotate(request: web.Request) -> web.StreamResponse:
         started = await inspector.rotate(_pod(request))
@@ -152,10 +159,22 @@ def _certificates(inspector: Inspector) -> Iterable[web.AbstractRouteDef]:
     return [web.get("/v1/certs", certs), web.post("/v1/certs/rotate", rotate)]
 
 
+def _encoded(answer: object) -> bytes:
+    return json.dumps(to_json(answer)).encode()
+
+
+async def _answered(answer: object) -> web.Response:
+    """A JSON response. An answer about every sidecar or object is large: a thread encodes it, and
+    the event loop serves streams meanwhile."""
+    body = await asyncio.to_thread(_encoded, answer)
+    return web.Response(body=body, content_type="application/json", charset="utf-8")
+
+
 async def _follow(
     request: web.Request, inspector: Inspector, read: Callable[[], Progress | Rotation]
 ) -> web.StreamResponse:
     """One JSON line for each distinct answer of ``read``, until it is done or the caller leaves.
+    A thousand ACKs are no thousand looks at a thousand sidecars: looking takes a part of the time.
 
     The first read happens before the response starts, so that a refusal has its status.
     """
@@ -164,13 +183,15 @@ async def _follow(
     response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
     await response.prepare(request)
     while True:
-        await response.write(json.dumps(to_json(answer)).encode() + b"\n")
+        await response.write(await asyncio.to_thread(_encoded, answer) + b"\n")
         if answer.done:
             break
         before = answer
         while answer == before:
             moment = await inspector.changed(moment)
+            begun = time.monotonic()
             answer = read()
+            await asyncio.sleep(PAUSES * (time.monotonic() - begun))
     await response.write_eof()
     return response
 

@@ -45,7 +45,7 @@ class Inspector(Protocol):
         """All problems of all objects, sorted by severity, then object."""
         ...
 
-    def proxies(self) -> views.Proxies:
+    async def proxies(self) -> views.Proxies:
         """Connected sidecars, and pods with a sidecar that are not connected, sorted by pod."""
         ...
 

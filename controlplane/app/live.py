@@ -126,8 +126,8 @@ class Live:
 
     # --- sidecars ------------------------------------------------------------------------------
 
-    def proxies(self) -> views.Proxies:
-        return self._sidecars.proxies()
+    async def proxies(self) -> views.Proxies:
+        return await self._sidecars.proxies()
 
     def proxy(self, namespace: str, pod: str, *, bodies: bool) -> views.ProxyConfig:
         return self._sidecars.config(namespace, pod, bodies=bodies)

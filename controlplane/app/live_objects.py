@@ -32,6 +32,8 @@ class Objects:
     def __init__(self, parts: LiveParts) -> None:
         self._parts = parts
         self._directory = parts.settings.state / "objects"
+        self._checked_at = -1
+        self._translated: tuple[Problem, ...] = ()
 
     # --- progress ------------------------------------------------------------------------------
 
@@ -101,7 +103,7 @@ class Objects:
         found = dict.fromkeys(
             (
                 *self._parts.pipeline.problems,
-                *self._translation(),
+                *map(self._sourced, self._translation()),
                 *map(self._sourced, self._parts.verdicts.problems()),
                 *self._parts.leaves.problems(),
                 *self._failures(),
@@ -119,11 +121,19 @@ class Objects:
         known += [self._sourced(p) for p in self._parts.verdicts.problems() if p.object == ref]
         return tuple(dict.fromkeys(known))
 
-    def _translation(self) -> Iterable[Problem]:
+    def _translation(self) -> tuple[Problem, ...]:
+        """Of every object; looked for once in each revision of the world."""
+        revision = self._parts.graph.revision
+        if self._checked_at != revision:
+            self._translated = tuple(self._translate())
+            self._checked_at = revision
+        return self._translated
+
+    def _translate(self) -> Iterable[Problem]:
         for kind in KINDS:
             table: Table[Key, Any] = TABLES[kind]
             for key in self._parts.graph.world.rows(table):
-                yield from map(self._sourced, self._checked(kind, key))
+                yield from self._checked(kind, key)
 
     def _checked(self, kind: str, key: Key) -> tuple[Problem, ...]:
         try:

@@ -1,5 +1,6 @@
 """Live answers about sidecars: what each holds, and why. Never the wish as if Envoy held it."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +25,8 @@ from xds.wire.resource import Resource
 
 JOINED = ("px", "pxfc", "fc")
 
+STEP = 10
+"""Sidecars that are summed up in one turn of the event loop."""
 LISTED = 20
 """Objects of one index bucket that `why` names one by one."""
 
@@ -65,8 +68,13 @@ class Sidecars:
             f"Start it with: meshctl proxy run {pod} -n {namespace}",
         )
 
-    def proxies(self) -> views.Proxies:
-        found = {member.pod: self.summary(member) for member in self.members()}
+    async def proxies(self) -> views.Proxies:
+        """A few of them in each turn of the event loop, which has streams to serve."""
+        found: dict[Key, views.ProxySummary] = {}
+        for number, member in enumerate(tuple(self.members()), 1):
+            found[member.pod] = self.summary(member)
+            if number % STEP == 0:
+                await asyncio.sleep(0)
         for key, row in self._parts.graph.world.rows(PODS).items():
             if row.sidecar and key not in found:
                 found[key] = views.ProxySummary(

@@ -140,7 +140,7 @@ class FakeInspector:
     def problems(self) -> views.Problems:
         return views.Problems(self.problem_list)
 
-    def proxies(self) -> views.Proxies:
+    async def proxies(self) -> views.Proxies:
         return views.Proxies(tuple(self._summary(pod) for pod in PODS))
 
     def _summary(self, pod: str) -> views.ProxySummary:

@@ -17,7 +17,7 @@ async def answers() -> list[Any]:
         fake.version(),
         fake.status(),
         fake.problems(),
-        fake.proxies(),
+        await fake.proxies(),
         fake.proxy("shop", "web", bodies=True),
         fake.why("type.googleapis.com/envoy.config.cluster.v3.Cluster", "px", ("shop", "web")),
         fake.simulate(("shop", "web"), "reviews", "GET", "/", [("a", "b")]),
