@@ -6,6 +6,8 @@ from tests.fakes.handler import FakeHandler, resource
 from tests.fakes.state_wire import StateResponse, encode_state
 from tests.protocol.model import NODE
 from tests.protocol.state_model import read_state
+from xds.serve.lanes import Lane
+from xds.serve.session import Session
 from xds.serve.sotw import StateBodies, StateSession
 from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from xds.wire.request import DeltaRequest, Malformed, StateRequest
@@ -102,6 +104,20 @@ def test_one_response_of_a_type_is_under_way(stream: Stream) -> None:
     assert [each.version for each in stream.must().resources] == ["3"]
 
 
+def test_the_first_response_is_complete(stream: Stream) -> None:
+    """A client that reconnects holds it all already."""
+    want = stream.handler.want
+    want(CLUSTER, "a", lane=Lane.DEMAND)
+    want(CLUSTER, "b")
+    want(LISTENER, "free", needs=())
+    want(LISTENER, "bound", needs=("a",))
+    stream.ask(LISTENER)
+    assert stream.next() is None
+    stream.ask(CLUSTER)
+    assert stream.take() == ["a", "b"]
+    assert stream.take() == ["bound", "free"]
+
+
 def test_a_new_name_is_answered_with_all_names(stream: Stream) -> None:
     stream.shop()
     stream.handler.want(LISTENER, "other")
@@ -179,6 +195,21 @@ def test_a_client_by_name_lets_go_of_clusters_itself(stream: Stream) -> None:
     want(CLUSTER, "b", "2")
     assert stream.take() == ["b"]
     assert stream.session.settled
+
+
+def test_a_client_that_reconnects_loses_no_cluster(stream: Stream) -> None:
+    """Which clusters a client by name needs follows from its listeners, and these may come last."""
+
+    def follow(session: Session, type_url: str, names: tuple[str, ...]) -> None:
+        if type_url == LISTENER:
+            stream.handler.want(LISTENER, "shop")
+            stream.handler.want(CLUSTER, "a")
+
+    stream.handler.on_subscribed = follow
+    stream.ask(CLUSTER, "a")
+    assert stream.next() is None
+    stream.ask(LISTENER, "shop")
+    assert [stream.take(), stream.take()] == [["a"], ["shop"]]
 
 
 def test_an_answer_to_an_older_response_changes_names_alone(stream: Stream) -> None:

@@ -190,6 +190,14 @@ class StateSession(Session):
         listeners = self._subscriptions.get(types.LISTENER)
         return listeners is not None and listeners.opened and not listeners.wildcard
 
+    def _too_early(self, known: Subscription) -> bool:
+        """Whether a client that names its clusters has not said yet for which listeners. gRPC
+        reconnects in any order, and what it holds is lost if a response leaves it out."""
+        if known.type_url != types.CLUSTER or known.wildcard:
+            return False
+        listeners = self._subscriptions.get(types.LISTENER)
+        return listeners is None or not listeners.opened
+
     def _trial(self) -> Outgoing | None:
         for position, (type_url, resources) in enumerate(self._trials):
             known = self._subscriptions.get(type_url)
@@ -206,18 +214,23 @@ class StateSession(Session):
             full = each.type_url in FULL
             if not full and each.absent:
                 each.absent.clear()  # cannot be said
-            if each.flights or not (each.pending or each.absent):
+            if each.flights or not (each.pending or each.absent) or self._too_early(each):
                 continue
             if each.type_url in order.USERS and self._endpoints_wait():
                 continue
+            if full and len(set(each.pending.values())) > 1:
+                each.pending = dict.fromkeys(each.pending, Lane.DEMAND)  # all go together
             limits = self._whole if full else self._limits
             found = order.additions(seen, each, self._needs, self._endpoints, limits)
             lane, resources = found or (Lane.DEMAND, [])
             absent = tuple(sorted(each.absent))
+            if len(resources) < len(each.pending) and self._incomplete(each):
+                continue
             if resources or absent:
                 return self._send(each, lane, resources, absent)
         for each in every.values():
-            if each.owed and not (each.pending or each.last or each.flights):
+            waiting = each.pending or each.last or each.flights
+            if each.owed and not waiting and not self._too_early(each):
                 return self._send(each, Lane.CONFIG, (), ())
         clusters = every.get(types.CLUSTER)
         if clusters is not None and clusters.last and not clusters.flights:
@@ -225,6 +238,13 @@ class StateSession(Session):
             if answer is not None:
                 return self._send(answer[1], answer[0], answer[2], ())
         return self._removal()
+
+    def _incomplete(self, known: Subscription) -> bool:
+        """Whether the first response for listeners waits until all of them may leave. A client
+        that reconnects has them, and would remove what is left out."""
+        clusters = self._subscriptions.get(types.CLUSTER)
+        moving = clusters is not None and bool(clusters.pending or clusters.flights)
+        return known.type_url == types.LISTENER and not known.sent and moving
 
     def _endpoints_wait(self) -> bool:
         """Whether assignments wait for an answer to the ones before, so that clusters which were
