@@ -44,7 +44,7 @@ class Holdings:
         if proxyless.is_proxyless(member):
             changes = proxyless.settle(graph, member)
             found = [self._delivery.value(node) for node in member.targets.values()]
-            self._hold(member, proxyless.desired(found), lane, changes)
+            self._hold(member, proxyless.desired(graph, member, found), lane, changes)
             return
         if member.fixed_node is None:
             member.fixed_node = graph.subscribe(member, fixed, member.pod)

@@ -9,7 +9,7 @@ from typing import Any
 
 from controlplane.graph import Change, Graph
 from controlplane.rollout.member import Member, difference
-from controlplane.translate.proxyless import Target, target
+from controlplane.translate.proxyless import Target, held_still, target
 from controlplane.translate.scope import Wanted
 from controlplane.translate.workloads import Capture
 from xds import types
@@ -37,7 +37,7 @@ def settle(graph: Graph, member: Member) -> list[Change]:
     gone, new = difference(member.targets, names)
     for name in gone:
         graph.unsubscribe(member, member.targets.pop(name))
-    secure = _metadata(member.session).get(CERTIFICATES) is True
+    secure = _secure(member)
     for name in new:
         member.targets[name] = graph.subscribe(
             member, target, work.namespace, name, work.scope, work.zone, secure
@@ -45,14 +45,27 @@ def settle(graph: Graph, member: Member) -> list[Change]:
     return graph.settle(only=list(member.targets.values()))
 
 
-def desired(values: Iterable[Target | None]) -> dict[tuple[str, str], Wanted]:
-    """What the stream is to hold for its targets."""
-    return {
+def desired(
+    graph: Graph, member: Member, values: Iterable[Target | None]
+) -> dict[tuple[str, str], Wanted]:
+    """What the stream is to hold: for its targets, and what it still subscribes to otherwise."""
+    found = {
         (each.type_url, each.name): each
-        for found in values
-        if found is not None
-        for each in found.needs
+        for value in values
+        if value is not None
+        for each in value.needs
     }
+    work = member.workload
+    assert work is not None
+    for type_url in (types.CLUSTER, types.ENDPOINT):
+        for name in member.session.subscribed(type_url):
+            if (type_url, name) in found:
+                continue
+            args = (type_url, name, work.scope, work.zone, _secure(member))
+            wanted: Wanted | None = graph.read(held_still, *args)
+            if wanted is not None:
+                found[type_url, name] = wanted
+    return found
 
 
 def release(graph: Graph, member: Member) -> None:
@@ -60,6 +73,10 @@ def release(graph: Graph, member: Member) -> None:
     for node in member.targets.values():
         graph.unsubscribe(member, node)
     member.targets = {}
+
+
+def _secure(member: Member) -> bool:
+    return _metadata(member.session).get(CERTIFICATES) is True
 
 
 def _metadata(session: Session) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from controlplane.translate.members import all_meshed
 from controlplane.translate.mesh import PROXYLESS_DOMAIN
 from controlplane.translate.protocols import Protocol
 from controlplane.translate.scope import PortRef, Scope, Wanted
-from controlplane.translate.services import protocol
+from controlplane.translate.services import find_service, protocol
 from xds import types
 from xds.build import proxyless as build
 from xds.ir.route import Forward, Match, Redirect, Respond, Route
-from xds.names import ClusterKind, refused_host, sni
+from xds.names import ClusterKind, parse_backend, refused_host, sni
 from xds.wire.resource import Resource
 
 
@@ -88,6 +88,28 @@ def _clusters(
         near = hinted_zone(q, ref_.key, zone)
         wanted.append(Wanted(types.ENDPOINT, load, assignment, (ref_, scope, near)))
     return tuple(wanted)
+
+
+@query
+def held_still(
+    q: Reader, type_url: str, name: str, scope: Scope, zone: str, secure: bool
+) -> Wanted | None:
+    """The cluster or assignment of a Service port by its wire name; None for any other name.
+
+    gRPC keeps using a cluster while calls on it last and until it has the ones that replace it,
+    also over a reconnect; a response without it would make these calls fail.
+    """
+    backend = parse_backend(name if type_url == types.CLUSTER else f"h{name[1:]}")
+    key = find_service(q, backend.namespace, backend.service) if backend else None
+    if backend is None or key is None:
+        return None
+    ref = PortRef(key.cluster, key.namespace, key.name, backend.port)
+    load = backend.endpoints
+    if type_url == types.ENDPOINT and name == load:
+        return Wanted(type_url, name, assignment, (ref, scope, hinted_zone(q, key, zone)))
+    if type_url == types.CLUSTER and str(backend) == name:
+        return Wanted(type_url, name, service_cluster, (ref, backend.kind, scope, secure), load)
+    return None
 
 
 @query
