@@ -15,7 +15,7 @@ def on_terminal(mesh: Mesh, *arguments: str, until: str = "") -> str:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", "from controlplane.meshctl.cli import main; main()", *arguments],
-        env=os.environ | {"PLAIT_STATE": str(mesh.state), "TERM": "xterm", "COLUMNS": "120"},
+        env=os.environ | {"PLAIT_STATE": str(mesh.state), "TERM": "xterm", "COLUMNS": "200"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
