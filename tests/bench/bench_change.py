@@ -15,6 +15,7 @@ from controlplane.app.settings import DEFAULT_DEBOUNCE
 from controlplane.sources.files import FilesSource
 from tests.bench.bench_fanout import ROUNDS, STREAMS, WARM_UP, one_round
 from tests.bench.figures import Figure, note
+from tests.bench.mesh import Shape
 from tests.bench.plane import Plane, plane
 from tests.bench.served import Loads, bare, loads
 
@@ -38,7 +39,7 @@ async def one_change(load: Loads, server: Plane) -> float:
 
 
 async def measure() -> list[Figure]:
-    async with plane(STREAMS, FILES) as server, bare() as baseline, loads() as load:
+    async with plane(Shape(STREAMS, others=FILES)) as server, bare() as baseline, loads() as load:
         await load.open("plait", server, STREAMS)
         await load.open("bare", baseline, STREAMS)
         before = await server.metric("plait_xds_acks_total", type="eds")

@@ -31,7 +31,7 @@ async def sent(server: Plane) -> float:
 
 
 async def measure() -> list[Figure]:
-    async with plane(STREAMS, asks=True) as first, loads() as load:
+    async with plane(asks=True) as first, loads() as load:
         opened = await load.open("plait", first, STREAMS)
         figures = [
             Figure(
@@ -42,7 +42,7 @@ async def measure() -> list[Figure]:
             ),
             *await reconnected(load, first, "same process"),
         ]
-        async with plane(STREAMS, asks=True, keys_of=first) as second:
+        async with plane(asks=True, keys_of=first, learnt=False) as second:
             figures += await reconnected(load, second, "second process")
             figures += await reconnected(load, first, "back to the first")
         await load.leave("plait")

@@ -6,7 +6,7 @@ bare server and the real control plane.
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -29,8 +29,8 @@ class Served(Protocol):
     learning: bool
     """Whether it speaks xDS, so that clients may keep versions and wait for rest."""
 
-    def identities(self, count: int) -> list[tuple[str, str]]:
-        """(node id, token) of ``count`` sidecars."""
+    def identities(self, count: int) -> Sequence[tuple[Any, ...]]:
+        """(node id, token) of ``count`` sidecars, and perhaps what each subscribes to."""
 
     def change(self) -> None:
         """Change one endpoint; every stream gets one response."""
@@ -101,8 +101,11 @@ class Loads:
     def __init__(self, children: list[Child]) -> None:
         self._children = children
 
-    async def open(self, name: str, server: Served, count: int) -> list[dict[str, Any]]:
-        """Connect ``count`` sidecars under ``name`` and bring them to rest."""
+    async def open(
+        self, name: str, server: Served, count: int, at_once: int = 50
+    ) -> list[dict[str, Any]]:
+        """Connect ``count`` sidecars under ``name``, so many at once in each process, and bring
+        them to rest."""
         shares = [server.identities(count)[start :: len(self._children)] for start in range(LOADS)]
         return await self._all(
             lambda position: {
@@ -113,6 +116,7 @@ class Loads:
                 "identities": shares[position],
                 "subscriptions": server.subscriptions,
                 "learning": server.learning,
+                "atOnce": at_once,
             }
         )
 
@@ -125,6 +129,15 @@ class Loads:
     async def leave(self, name: str) -> None:
         """Close every stream; what it holds is remembered."""
         await self._all(lambda _: {"do": "leave", "fleet": name})
+
+    async def behave(self, name: str, delay: float | None) -> None:
+        """From now on wait so long before each read; ``None`` reads no more until told again."""
+        await self._all(lambda _: {"do": "behave", "fleet": name, "delay": delay})
+
+    async def held(self, name: str) -> dict[str, dict[str, dict[str, str]]]:
+        """Versions by node id, type URL and name."""
+        told = await self._all(lambda _: {"do": "held", "fleet": name})
+        return {node: held for each in told for node, held in each["held"].items()}
 
     async def arm(self, name: str) -> Callable[[], Awaitable[float]]:
         """Await one response on every stream; the time of the last ACK written."""
