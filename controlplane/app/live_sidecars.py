@@ -14,6 +14,7 @@ from controlplane.rollout.blame import behind
 from controlplane.rollout.eviction import exhausted
 from controlplane.rollout.member import Member
 from controlplane.rollout.ondemand import owner_of
+from controlplane.rollout.proxyless import is_proxyless
 from controlplane.rollout.verdicts import Rejected
 from controlplane.translate.workloads import Capture, workload
 from controlplane.world.rows import Key
@@ -40,6 +41,9 @@ def serial(number: int) -> str:
     """A certificate's number as Envoy prints it: lower-case hex, whole bytes."""
     digits = f"{number:x}"
     return digits.zfill(len(digits) + len(digits) % 2)
+
+
+_PLACE = {type_url: n for n, type_url in enumerate(types.PUSH_ORDER)}
 
 
 class Sidecars:
@@ -83,8 +87,9 @@ class Sidecars:
         return views.Proxies(tuple(found[key] for key in sorted(found)))
 
     def summary(self, member: Member) -> views.ProxySummary:
-        states = self._states(member)
-        deliveries = [self._standing(member, state)[0] for state in states]
+        reports = self._reports(member)
+        states = [state for _, state in reports]
+        deliveries = [self._standing(stream, state)[0] for stream, state in reports]
         clock = self._parts.clock
         age = clock.monotonic() - member.opened
         expires = getattr(member.session.principal, "expires_at", None)
@@ -134,7 +139,9 @@ class Sidecars:
             connected += 1
             if member.label in refusing:
                 rejecting += 1
-            elif member.workload is not None and member.session.settled:
+            elif member.workload is not None and all(
+                stream.session.settled for stream in self._streams(member)
+            ):
                 current += 1
         return views.SidecarCounts(connected, current, connected - current - rejecting, rejecting)
 
@@ -143,9 +150,29 @@ class Sidecars:
     def config(self, namespace: str, pod: str, *, bodies: bool) -> views.ProxyConfig:
         member = self.member(namespace, pod)
         resources = tuple(
-            self._resource(member, state, bodies=bodies) for state in self._states(member)
+            self._resource(stream, state, bodies=bodies) for stream, state in self._reports(member)
         )
         return views.ProxyConfig(self.summary(member), resources)
+
+    def _streams(self, member: Member) -> tuple[Member, ...]:
+        """The stream of a sidecar; of an application all: gRPC opens one for each target."""
+        if not is_proxyless(member):
+            return (member,)
+        return tuple(self._parts.edge.members.get(member.pod, (member,)))
+
+    def _reports(self, member: Member) -> list[tuple[Member, ResourceState]]:
+        """Every resource once, in push order, from the stream that is behind with it, if one is."""
+        streams = self._streams(member)
+        if len(streams) == 1:
+            return [(member, state) for state in self._states(member)]
+        found: dict[tuple[int, str], tuple[Member, ResourceState]] = {}
+        for stream in streams:
+            for state in self._states(stream):
+                key = (_PLACE.get(state.type_url, len(_PLACE)), state.name)
+                known = found.get(key)
+                if known is None or known[1].acked == known[1].wish:
+                    found[key] = (stream, state)
+        return [found[key] for key in sorted(found)]
 
     def _states(self, member: Member) -> tuple[ResourceState, ...]:
         """The stream's report, and what it does without because its only version was rejected."""
@@ -160,9 +187,8 @@ class Sidecars:
         ]
         if not missing:
             return states
-        place = {type_url: n for n, type_url in enumerate(types.PUSH_ORDER)}
         return tuple(
-            sorted((*states, *missing), key=lambda s: (place.get(s.type_url, len(place)), s.name))
+            sorted((*states, *missing), key=lambda s: (_PLACE.get(s.type_url, len(_PLACE)), s.name))
         )
 
     def _standing(self, member: Member, state: ResourceState) -> tuple[views.Delivery, str]:
@@ -219,15 +245,12 @@ class Sidecars:
     # --- why -----------------------------------------------------------------------------------
 
     def why(self, type_url: str, name: str, pod: tuple[str, str] | None) -> views.Why:
-        if pod is not None:
-            holders = [self.member(*pod)]
-        else:
-            holders = [m for m in self.members() if self.nodes(m, type_url, name)]
         found: dict[tuple[AnyNode, ...], list[Member]] = {}
-        for member in holders:
-            nodes = self.nodes(member, type_url, name)
-            if nodes:
-                found.setdefault(nodes, []).append(member)
+        for member in self.members() if pod is None else (self.member(*pod),):
+            for stream in self._streams(member):
+                nodes = self.nodes(stream, type_url, name)
+                if nodes:
+                    found.setdefault(nodes, []).append(stream)
         kind = types.SHORT.get(type_url, type_url)
         if not found:
             raise not_found(
@@ -250,7 +273,7 @@ class Sidecars:
             version=members[0].session.acked(type_url).get(name, ""),
             tree=self._tree(name, nodes),
             pod=members[0].label if pod is not None else "",
-            sidecars=len(members),
+            sidecars=len({each.pod for each in members}),
         )
 
     def _tree(self, name: str, nodes: tuple[AnyNode, ...]) -> views.WhyNode:

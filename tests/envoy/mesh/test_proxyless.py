@@ -105,9 +105,11 @@ async def test_calls_reach_every_pod(mesh: Mesh, caller: Caller) -> None:
         assert (await caller.call(target, 20)).keys() == {"v1-a", "v1-b"}
     config = await mesh.plait.config("client")
     assert config["proxy"]["capture"] == "proxyless"
-    types = {(each["type"], each["name"]) for each in config["resources"] if each["acked"]}
-    assert ("cds", "h|shop|v1|9000") in types
-    assert ("eds", "e|shop|v1|9000") in types
+    acked = {(each["type"], each["name"]) for each in config["resources"] if each["acked"]}
+    assert acked >= {("cds", "h|shop|v1|9000"), ("eds", "e|shop|v1|9000")}
+    assert acked >= {("lds", name) for name in ("v1:9000", "v1.shop:9000")}, "all streams"
+    why = await mesh.plait.get("/v1/why", type="cds", name="h|shop|v1|9000")
+    assert why["sidecars"] == 1
 
 
 async def test_a_shift_moves_calls(mesh: Mesh, caller: Caller) -> None:
