@@ -122,6 +122,10 @@ class Edge:
             if sum(len(each) for each, _ in member.early) > STANDING:
                 raise Denied("RESOURCE_EXHAUSTED", f"over {STANDING} names and no Pod yet")
             return
+        if is_proxyless(member):  # it asks by subscription, and has no loop to be answered with
+            for name in names:
+                session.want(types.CLUSTER, name, None)
+            return
         self._ondemand.asked(member, names, first, self._monotonic())
 
     def subscribed(self, session: Session, type_url: str, names: tuple[str, ...]) -> None:
