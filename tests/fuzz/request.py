@@ -20,7 +20,7 @@ with (
     if atheris
     else contextlib.nullcontext()
 ):
-    from xds.wire.request import DeltaRequest, Limits, Malformed, scan
+    from xds.wire.request import DeltaRequest, Limits, Malformed, scan, scan_state
 
 from xds.wire.varint import delimited, tag, varint
 
@@ -49,6 +49,8 @@ def again(request: DeltaRequest) -> bytes:
 
 
 def one_input(data: bytes) -> None:
+    with contextlib.suppress(Malformed):
+        scan_state(data, LIMITS)
     try:
         first = scan(data, LIMITS)
     except Malformed:
@@ -74,6 +76,7 @@ def seeds() -> dict[str, bytes]:
         "ack": kind + delimited(6, b"17"),
         "nack": kind + delimited(6, b"17") + delimited(7, b"\x08\x0d" + delimited(2, b"no")),
         "asked": kind + delimited(3, b"a|reviews.shop:9080|202611241200") + delimited(4, b"x"),
+        "state": delimited(2, node) + delimited(4, b"t") + delimited(3, b"n") + delimited(5, b"1"),
         "unknown": delimited(99, b"?") + tag(98, 1) + bytes(8) + tag(97, 5) + bytes(4),
     }
 
