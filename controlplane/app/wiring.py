@@ -12,6 +12,7 @@ is never opened before every source is synced and applied.
 import asyncio
 import logging
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 
@@ -38,6 +39,7 @@ from controlplane.identity.state import IdentityState, open_state
 from controlplane.rollout.delivery import Delivery
 from controlplane.rollout.edge import Edge, EdgeParts
 from controlplane.rollout.learnt import Learnt
+from controlplane.rollout.prepare import prepare
 from controlplane.rollout.signal import Signal
 from controlplane.rollout.verdicts import Verdicts
 from controlplane.sources.files import FilesSource
@@ -74,17 +76,24 @@ class ServicePart:
     name = "xds"
 
     def __init__(
-        self, service: Service, source: FilesSource, live: Live, serving: asyncio.Event
+        self,
+        service: Service,
+        source: FilesSource,
+        live: Live,
+        serving: asyncio.Event,
+        prepared: Callable[[], Awaitable[object]],
     ) -> None:
-        """``serving`` is set once the port is open."""
+        """``serving`` is set once the port is open, ``prepared`` awaited before it."""
         self._service = service
         self._source = source
         self._live = live
         self._serving = serving
+        self._prepared = prepared
 
     async def run(self) -> None:
         try:
             await self._source.synced.wait()
+            await self._prepared()
             await self._live.open(self._service)
             self._serving.set()
             await asyncio.Event().wait()
@@ -164,7 +173,8 @@ async def _serve(settings: Settings, traces: Traces) -> None:
     alarm = IssuanceAlarm(
         metrics, leaves, lambda: sum(map(len, edge.members.values())), clock.monotonic
     )
-    await _run(settings, metrics, graph, pipeline, source, service, live, alarm)
+    prepared = partial(prepare, graph, learnt, clock.monotonic)
+    await _run(settings, metrics, graph, pipeline, source, service, live, alarm, prepared)
 
 
 def _source(settings: Settings) -> FilesSource:
@@ -208,6 +218,7 @@ async def _run(
     service: Service,
     live: Live,
     alarm: IssuanceAlarm,
+    prepared: Callable[[], Awaitable[object]],
 ) -> None:
     stop = asyncio.Event()
     stop_on_signal(asyncio.get_running_loop(), stop)
@@ -225,7 +236,11 @@ async def _run(
         parts.append(http)
     if settings.recheck:
         parts.append(engine.Recheck(metrics, graph, settings.recheck.total_seconds()))
-    parts += [pipeline, SourcePart(source, pipeline), ServicePart(service, source, live, serving)]
+    parts += [
+        pipeline,
+        SourcePart(source, pipeline),
+        ServicePart(service, source, live, serving, prepared),
+    ]
     _log.info("starting", extra={"state": str(settings.state), "source": str(settings.directory)})
     await supervise(parts, stop)
 

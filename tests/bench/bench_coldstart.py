@@ -24,7 +24,7 @@ from tests.bench.figures import Figure, compared, limited, note
 from tests.bench.load import Fleet
 from tests.bench.mesh import Shape
 from tests.bench.plane import plane
-from tests.bench.process import Child, peak_bytes
+from tests.bench.process import Child, cpu_seconds, peak_bytes
 from tests.bench.served import Loads, loads
 
 SHAPE = Shape(1000, services=1000, endpoints=10, owners=50)
@@ -74,8 +74,8 @@ class Start:
     seconds: float
     memory: int
     """Peak, bytes."""
-    wire: float
-    """Bytes of resources that the clients received."""
+    cpu: float
+    """Seconds that the server worked."""
 
 
 @asynccontextmanager
@@ -89,13 +89,13 @@ async def started(module: str, key: TokenKey, roots: str, *arguments: str) -> As
 
 
 async def cold(load: Loads, server: Target) -> Start:
-    begun = time.monotonic()
+    used, begun = cpu_seconds(server.pid), time.monotonic()
     told = await load.open("cold", server, SHAPE.sidecars, at_once=SHAPE.sidecars)
     assert not any(each["lost"] for each in told)
     found = Start(
         max(each["at"] for each in told) - begun,
         peak_bytes(server.pid),
-        sum(each["size"] for each in told),
+        cpu_seconds(server.pid) - used,
     )
     await load.leave("cold")
     return found
@@ -135,13 +135,18 @@ async def measure() -> list[Figure]:
                 async with started(*bare) as server:
                     its = await cold(load, server)
             rounds.append((mine, its))
-            note(f"round {number}: {mine.seconds:.2f} s against {its.seconds:.2f} s")
+            note(
+                f"round {number}: {mine.seconds:.2f} s against {its.seconds:.2f} s,"
+                f" CPU {mine.cpu:.2f} s against {its.cpu:.2f} s"
+            )
         secure = await encrypted(key, home, frames)
     walls = [(mine.seconds, its.seconds) for mine, its in rounds]
     peaks = [(mine.memory / 2**20, its.memory / 2**20) for mine, its in rounds]
+    works = [(mine.cpu, its.cpu) for mine, its in rounds]
     note(RECORD)
     return [
         compared("coldstart", "wall to the last sidecar at rest", walls, "s", RATIO),
+        compared("coldstart", "server CPU", works, "s"),
         compared("coldstart", "peak memory", peaks, "MB", RATIO),
         limited("coldstart", "wire bytes", sent * SHAPE.sidecars / 1e6, "MB", WIRE_MB),
         compared("coldstart", "wall over TLS", secure, "s"),

@@ -61,6 +61,7 @@ class Sidecar:
         held = (name for each in self.versions.values() for name in each)
         self._unanswered = names.difference(held, "*")
         self._probed = False
+        self.began = 0.0
         self.rested: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         credentials, where = self._fleet.credentials, f"localhost:{port}"
         self._channel = (
@@ -91,6 +92,8 @@ class Sidecar:
         read, write = self._call.read, self._call.write
         fleet = self._fleet
         while (data := await read()) is not grpc.aio.EOF:
+            if not self.began:
+                self.began = time.monotonic()
             if fleet.frames is not None:
                 fleet.frames.append(data)
             end = _HEAD + data[1]
@@ -212,7 +215,9 @@ async def main() -> None:
             fleets[name] = Fleet(message)
             await fleets[name].open(message["port"])
             at, fleet = time.monotonic(), fleets[name]
-            say(opened=len(fleet.sidecars), at=at, lost=len(fleet.lost), **fleet.totals())
+            first = max(each.began for each in fleet.sidecars)
+            lost = len(fleet.lost)
+            say(opened=len(fleet.sidecars), at=at, first=first, lost=lost, **fleet.totals())
         elif message["do"] == "reconnect":
             fleets[name].learning = True
             fleets[name].credentials = _credentials(message)

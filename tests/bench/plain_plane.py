@@ -22,6 +22,7 @@ from controlplane.identity.state import open_state
 from controlplane.rollout.delivery import Delivery
 from controlplane.rollout.edge import Edge, EdgeParts
 from controlplane.rollout.learnt import Learnt
+from controlplane.rollout.prepare import prepare
 from controlplane.rollout.signal import Signal
 from controlplane.rollout.verdicts import Verdicts
 from controlplane.sources.files import FilesSource
@@ -64,6 +65,7 @@ async def main() -> None:
     lag = LoopLag(metrics)
     parts = [asyncio.create_task(each) for each in (source.run(pipeline), pipeline.run())]
     await source.synced.wait()
+    await prepare(graph, learnt, clock.monotonic)
     pipeline.loaded()
     parts.append(asyncio.create_task(lag.run()))
     say(port=await service.start())

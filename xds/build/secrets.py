@@ -1,5 +1,7 @@
 """Secrets for SDS (envoy.extensions.transport_sockets.tls.v3.Secret)."""
 
+from functools import lru_cache
+
 from envoy_data_plane.envoy.config.core.v3 import DataSource
 from envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 import (
     CertificateValidationContext,
@@ -26,8 +28,9 @@ def leaf(source: LeafSecret) -> Resource:
     return make(types.SECRET, source.name, encode(message), source.version or None)
 
 
+@lru_cache(maxsize=64)
 def roots(source: RootsSecret) -> Resource:
-    """The trusted roots of one trust domain."""
+    """The trusted roots of one trust domain, which every stream of it shares."""
     message = Secret(
         name=source.name,
         validation_context=CertificateValidationContext(

@@ -98,12 +98,12 @@ class Mesh:
         self.verdicts = Verdicts(self.graph)
         self.delivery = Delivery(self.graph, self.verdicts)
         self.errors: list[Exception] = []
-        learnt = Learnt(state, lambda: self.clock.now().timestamp(), self.errors.append)
-        learnt.load()
+        self.learnt = Learnt(state, lambda: self.clock.now().timestamp(), self.errors.append)
+        self.learnt.load()
         self.edge = Edge(
             EdgeParts(
                 self.graph,
-                learnt,
+                self.learnt,
                 NoSecrets(),
                 self.verdicts,
                 self.delivery,
