@@ -95,7 +95,7 @@ class Pipeline:
         gc.freeze()
         # What is made from now on is freed by count. Collections would only cost time: the young
         # ones stay short, the full one is rare.
-        gc.set_threshold(2_000, 10, 500)
+        gc.set_threshold(10_000, 10, 100)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:

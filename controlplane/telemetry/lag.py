@@ -9,7 +9,7 @@ import asyncio
 import logging
 import selectors
 from collections.abc import Callable
-from time import thread_time
+from time import monotonic, thread_time
 from typing import Any, Final
 
 from controlplane.telemetry import metrics as declared
@@ -30,22 +30,25 @@ _log = logging.getLogger(__name__)
 
 class WatchedSelector(selectors.DefaultSelector):
     """The system's selector; tells ``worked`` how much processor time passed between two calls of
-    `select`. A loop calls it once in each turn."""
+    `select`, at the most. A loop calls it once in each turn, twice for each push, so only a turn
+    that took long by the clock is looked at closely."""
 
     def __init__(self) -> None:
         super().__init__()
         self.worked: Callable[[float], None] | None = None
-        self._since = 0.0
+        self._since = self._spent = 0.0
 
     def select(self, timeout: float | None = None) -> Any:
         if self.worked is None:
             return super().select(timeout)
         if self._since:
-            self.worked(thread_time() - self._since)
+            took = monotonic() - self._since
+            self.worked(took if took <= LIMIT else thread_time() - self._spent)
         try:
             return super().select(timeout)
         finally:
-            self._since = thread_time()
+            self._since = monotonic()
+            self._spent = thread_time()
 
 
 class WatchedLoop(asyncio.SelectorEventLoop):

@@ -70,7 +70,7 @@ def certificate(directory: str) -> tuple[bytes, bytes]:
 async def main() -> None:
     # As the control plane does: a fan-out makes thousands of short-lived objects, and the default
     # thresholds would walk the whole heap for them again and again.
-    gc.set_threshold(2_000, 10, 500)
+    gc.set_threshold(10_000, 10, 100)
     fleet = Fleet()
     service = Service(
         fleet,

@@ -30,7 +30,7 @@ class Pace:
 
     def __init__(self) -> None:
         self.readers = Turns(4)
-        self.writers = Turns(64)
+        self.writers = Turns(128)
 
 
 class Stream:
@@ -94,7 +94,7 @@ class Stream:
         idle = self._idle
         if idle is not None:
             self._idle = None
-            self._pace.writers.add(lambda: None if idle.done() else idle.set_result(None))
+            self._pace.writers.add(idle)
         elif self._writing and self.session.ending is not None and self._task is not None:
             # A peer that does not read would keep the stream open beyond its end.
             self._task.cancel()

@@ -7,35 +7,36 @@ all. So they queue here, and each turn lets some go.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 
 
 class Turns:
-    """A queue of callbacks of which each turn of the running loop calls at most ``each``."""
+    """A queue of futures, of which each turn of the running loop resolves at most ``each``."""
 
     def __init__(self, each: int) -> None:
         self._each = each
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
 
-    def add(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` in one of the next turns, in the order of the calls."""
-        self._waiting.append(callback)
+    def add(self, turn: "asyncio.Future[None]") -> None:
+        """Resolve ``turn`` in one of the next turns, in the order of the calls."""
+        self._waiting.append(turn)
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._next)
 
     async def mine(self) -> None:
         """Return when it is the caller's turn."""
         turn = self._loop.create_future()
-        self.add(lambda: None if turn.done() else turn.set_result(None))
+        self.add(turn)
         await turn
 
-    def _turn(self) -> None:
+    def _next(self) -> None:
         waiting = self._waiting
         for _ in range(min(self._each, len(waiting))):
-            waiting.popleft()()
+            turn = waiting.popleft()
+            if not turn.done():  # its stream may have ended
+                turn.set_result(None)
         self._scheduled = bool(waiting)
         if waiting:
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._next)
