@@ -7,11 +7,11 @@ leave at once where the cluster itself does not change.
 """
 
 import asyncio
-import gc
 import logging
 from collections.abc import Callable, Container
 
 from controlplane.api.problem import Problem
+from controlplane.app.collector import Collector
 from controlplane.app.debounce import Debouncer, DebounceSettings
 from controlplane.graph import AnyNode, Change, Graph
 from controlplane.rollout.edge import Edge
@@ -58,6 +58,7 @@ class Pipeline:
         self._changed = changed
         self._evaluated = evaluated
         self._wake = asyncio.Event()
+        self._collector = Collector()
         self._loaded = False
         self._hurried = False
         self._passing = False
@@ -91,11 +92,7 @@ class Pipeline:
         """Every source is synced. What was loaded stays: keep the collector off it."""
         self._loaded = True
         self._changed()
-        gc.collect()
-        gc.freeze()
-        # What is made from now on is freed by count. Collections would only cost time: the young
-        # ones stay short, the full one is rare.
-        gc.set_threshold(10_000, 10, 100)
+        self._collector.settle()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -190,6 +187,7 @@ class Pipeline:
             now = self._monotonic()
             for _ in self._edge.ticks(now):
                 await asyncio.sleep(0)
+            self._collector.tick()
             if now - compact >= COMPACT:
                 compact = now
                 await self._edge.compact()

@@ -5,8 +5,9 @@ the wish: what a stream was sent, canary holds and last good live with the strea
 owner turns the garbage collector off for the first load and settle, then calls ``gc.freeze()``.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,6 +23,8 @@ from controlplane.world.tables import AnyTable, Cell
 from controlplane.world.transaction import Inverse, Transaction
 
 N = TypeVar("N", bound=AnyNode)
+RECHECK_TRIES = 1_000
+"""Roots that `Graph.recheck` looks at before it gives up."""
 
 
 class Change(NamedTuple):
@@ -252,20 +255,22 @@ class Graph:
         self._refuse_inside("collect")
         return self.engine.collect(keep)
 
-    def recheck(
-        self, choice: Callable[[Sequence[AnyNode]], AnyNode]
-    ) -> tuple[AnyNode, bool] | None:
+    def recheck(self, choose: Callable[[int], int]) -> tuple[AnyNode, bool] | None:
         """Evaluate one settled root again from the world alone; is the memoised value equal?
 
-        ``choice`` picks one, as ``random.choice`` does. None when there is nothing to pick. False
-        is a stale value or an impure query: an alarm.
+        ``choose`` picks one of so many, as ``random.randrange`` does; the next settled one behind
+        it is taken. None when there is none near. False is a stale value or an impure query: an
+        alarm.
         """
         self._refuse_inside("recheck")
-        pending = self.engine.pending
-        settled = [node for node in self._roots if node not in pending and node.state == CLEAN]
-        if not settled:
+        roots, pending = self._roots, self.engine.pending
+        if not roots:
             return None
-        node = choice(settled)
+        near = islice(chain(islice(roots, choose(len(roots)), None), roots), RECHECK_TRIES)
+        settled = (node for node in near if node not in pending and node.state == CLEAN)
+        node = next(settled, None)
+        if node is None:
+            return None
         scratch = Engine(self.world)
         again = scratch.node(node.query, node.args)
         scratch.update(again)

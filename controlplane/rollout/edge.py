@@ -73,14 +73,14 @@ class Edge:
         self._signal = parts.signal
         self._monotonic = parts.monotonic
         self._holdings = Holdings(parts.graph, parts.delivery, self.publish, parts.monotonic)
-        self._ondemand = OnDemand(
-            parts.graph, parts.learnt, parts.delivery, self._holdings.reconcile
-        )
+        self._ondemand = OnDemand(parts.graph, parts.learnt, parts.delivery, self._reconcile)
         self.eviction = Eviction(
-            parts.graph, parts.learnt, parts.delivery, self._holdings.reconcile, parts.monotonic
+            parts.graph, parts.learnt, parts.delivery, self._reconcile, parts.monotonic
         )
         """What sidecars report of themselves goes here."""
         self._waiting: dict[Member, float] = {}
+        self._timed: dict[Member, None] = {}
+        """Streams of which something ends by time."""
         self._hold_at = 0.0
         self.members: dict[Key, list[Member]] = {}
         """Connected sidecars by pod; two for a moment while one replaces the other."""
@@ -131,7 +131,7 @@ class Edge:
     def subscribed(self, session: Session, type_url: str, names: tuple[str, ...]) -> None:
         member = _member(session)
         if type_url != types.SECRET and member.workload and is_proxyless(member):
-            self._holdings.reconcile(member, Lane.DEMAND)
+            self._reconcile(member, Lane.DEMAND)
         elif type_url == types.SECRET:
             if member.workload is None:
                 session.defer(type_url, names)
@@ -161,6 +161,7 @@ class Edge:
     def closed(self, session: Session) -> None:
         member = _member(session)
         self._waiting.pop(member, None)
+        self._timed.pop(member, None)
         streams = self.members.get(member.pod, [])
         if member in streams:
             streams.remove(member)
@@ -192,7 +193,7 @@ class Edge:
                 else:
                     self._each(streams, partial(self._delivery.offer, node=node))  # type: ignore[arg-type]
         served = [member for member in reconcile if member.workload is not None]
-        self._each(served, partial(self._holdings.reconcile, lane=Lane.CONFIG))
+        self._each(served, partial(self._reconcile, lane=Lane.CONFIG))
         served = [each for each in joined if each not in reconcile and each.workload is not None]
         self._each(served, partial(self._delivery.join, lane=Lane.CONFIG))
         self._signal.bump()
@@ -243,7 +244,7 @@ class Edge:
         member.promotions = Promotions(length, mode.capture, mode.normal, sticky=mode.sticky)
         if mode is PROXY:
             self._ondemand.recall(member)
-        self._holdings.reconcile(member, Lane.CONFIG)
+        self._reconcile(member, Lane.CONFIG)
         for type_url, held in member.early_types:
             self._ondemand.started(member, type_url, held)
         for names, first in member.early:
@@ -277,7 +278,7 @@ class Edge:
             held = {*member.holds, *member.retained}
             self._holdings.release(member)
             member.workload = found
-            self._holdings.reconcile(member, Lane.CONFIG)
+            self._reconcile(member, Lane.CONFIG)
             for key in held - member.holds.keys():
                 member.session.want(*key, None)
             self._secrets.admitted(member)
@@ -301,9 +302,12 @@ class Edge:
                 )
                 member.session.end(Denied("UNAVAILABLE", text))
         self._verdicts.tick(now, self._reoffer)
-        for number, streams in enumerate(tuple(self.members.values()), 1):
-            self._each(tuple(streams), partial(self._look, now))
-            self._each(streams[-1:], self.eviction.tick)
+        for number, member in enumerate(tuple(self._timed), 1):
+            self._each((member,), partial(self._look, now))
+            if number % STEP == 0:
+                yield
+        for number, pod in enumerate(self.eviction.take_reports(), 1):
+            self._each(self.members.get(pod, [])[-1:], self.eviction.look)
             if number % STEP == 0:
                 yield
         while self._secrets.tick(now):
@@ -315,6 +319,16 @@ class Edge:
             self._ondemand.take_back(member, now)
         if member.retained:
             self._holdings.expire(member, now)
+        if not member.retained and member.promotions.next_end() is None:
+            self._timed.pop(member, None)
+
+    def _reconcile(self, member: Member, lane: Lane) -> None:
+        """Bring what a stream holds in line with its workload and promotions."""
+        self._holdings.reconcile(member, lane)
+        if member.retained or member.promotions.next_end() is not None:
+            self._timed[member] = None
+        if member in self.members.get(member.pod, [])[-1:]:
+            self.eviction.promoted(member)
 
     async def compact(self) -> None:
         """Write the learnt sets; what live streams hold does not age."""

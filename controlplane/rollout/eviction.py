@@ -73,8 +73,6 @@ class _Sidecar:
     usage: Usage = field(default_factory=Usage)
     since: dict[str, float] = field(default_factory=dict)
     """When each target was promoted."""
-    fresh: bool = False
-    """Has reported since it was last looked at."""
     warned: bool = False
 
     def note(self, targets: Collection[str], now: float) -> None:
@@ -102,30 +100,37 @@ class Eviction:
         self._reconcile = reconcile
         self._monotonic = monotonic
         self._sidecars: dict[Key, _Sidecar] = {}
+        self._reports: dict[Key, None] = {}
+        """Pods that have reported since the last `take_reports`."""
         self.evicted = 0
         """Destinations evicted since the start."""
 
     def reported(self, pod: Key, report: Report) -> None:
-        """A message of a pod's sidecar; `tick` looks at it."""
+        """A message of a pod's sidecar; `look` is called for it next."""
         sidecar = self._sidecars.setdefault(pod, _Sidecar())
         sidecar.usage.report(report, self._monotonic())
-        sidecar.fresh = True
+        self._reports[pod] = None
+
+    def take_reports(self) -> tuple[Key, ...]:
+        """Pods that have reported since the last call."""
+        found, self._reports = tuple(self._reports), {}
+        return found
+
+    def promoted(self, member: Member) -> None:
+        """What a sidecar has promoted may have changed."""
+        sidecar = self._sidecars.setdefault(member.pod, _Sidecar())
+        sidecar.note(member.destinations, self._monotonic())
 
     def memory(self, pod: Key) -> int | None:
         """Bytes that a pod's sidecar has allocated, as it last said."""
         found = self._sidecars.get(pod)
         return found.usage.memory if found else None
 
-    def tick(self, member: Member) -> None:
+    def look(self, member: Member) -> None:
         """Evict by the mesh's policy, once for each report."""
         sidecar = self._sidecars.get(member.pod)
-        if sidecar is None:
-            sidecar = self._sidecars[member.pod] = _Sidecar()
-        if len(sidecar.since) != len(member.destinations):
-            sidecar.note(member.destinations, self._monotonic())
-        if not sidecar.fresh or member.workload is None:
+        if sidecar is None or member.workload is None:
             return
-        sidecar.fresh = False
         states = self.destinations(member)
         settings = self._graph.read(on_demand_settings)
         policy = Policy(settings.idle.total_seconds(), settings.floor, settings.ceiling)

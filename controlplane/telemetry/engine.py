@@ -51,7 +51,7 @@ class Recheck:
 
     def check(self) -> None:
         """Recheck one value now; nothing happens while there is none."""
-        result = self._graph.recheck(random.choice)
+        result = self._graph.recheck(random.randrange)
         if result is None:
             return
         node, equal = result

@@ -19,6 +19,8 @@ INTERVAL: Final = 0.25
 """Seconds between measurements of the lag."""
 LIMIT: Final = 0.02
 """Seconds of work after which streams have waited too long."""
+REPORTED: Final = 0.001
+"""Seconds of work in one turn that are worth a look; processor time is read as often."""
 QUIET: Final = 10.0
 """Seconds between two warnings."""
 
@@ -36,19 +38,21 @@ class WatchedSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.worked: Callable[[float], None] | None = None
-        self._since = self._spent = 0.0
+        self._since = self._read = self._spent = 0.0
 
     def select(self, timeout: float | None = None) -> Any:
-        if self.worked is None:
+        worked = self.worked
+        if worked is None:
             return super().select(timeout)
-        if self._since:
-            took = monotonic() - self._since
-            self.worked(took if took <= LIMIT else thread_time() - self._spent)
-        try:
-            return super().select(timeout)
-        finally:
-            self._since = monotonic()
+        took = monotonic() - self._since
+        if took > REPORTED and self._since:
+            worked(took if took <= LIMIT else thread_time() - self._spent)
+        found = super().select(timeout)
+        self._since = since = monotonic()
+        if since - self._read > REPORTED:
+            self._read = since
             self._spent = thread_time()
+        return found
 
 
 class WatchedLoop(asyncio.SelectorEventLoop):

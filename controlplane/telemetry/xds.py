@@ -11,6 +11,9 @@ from xds.serve.delta import Batch
 from xds.serve.lanes import Lane
 from xds.types import SHORT
 
+OTHER = "other"
+"""What types are counted under that are not Envoy's own: a client may name any."""
+
 _log = logging.getLogger("controlplane.xds")
 _log.addFilter(Throttle())
 
@@ -68,7 +71,7 @@ class XdsMetrics:
         self._received += size
 
     def pushed(self, batch: Batch, lane: Lane, size: int) -> None:
-        type_url = _short(batch.type_url)
+        type_url = SHORT.get(batch.type_url, OTHER)
         self._responses[type_url] += 1
         self._resources[type_url] += len(batch.items)
         self._content[type_url] += batch.content
@@ -77,11 +80,11 @@ class XdsMetrics:
             self._removed[type_url] += len(batch.removed)
 
     def acked(self, type_url: str, lane: Lane, resources: int, seconds: float) -> None:
-        self._acks[_short(type_url)] += 1
+        self._acks[SHORT.get(type_url, OTHER)] += 1
         self._latency.add(seconds)
 
     def nacked(self, type_url: str, resources: int, message: str) -> None:
-        short = _short(type_url)
+        short = SHORT.get(type_url, OTHER)
         self._nacks[short] += 1
         _log.warning(
             "resources rejected",
@@ -90,9 +93,6 @@ class XdsMetrics:
 
     def turned_away(self, type_url: str, names: int) -> None:
         self._turned_away += names
-        _log.warning("too many names asked for", extra={"type": _short(type_url), "names": names})
-
-
-def _short(type_url: str) -> str:
-    """What a type is counted under. A client may name any type: the unknown are one."""
-    return SHORT.get(type_url, "other")
+        _log.warning(
+            "too many names asked for", extra={"type": SHORT.get(type_url, OTHER), "names": names}
+        )

@@ -9,7 +9,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from tests.fakes.delta_wire import Response, decode_response
-from xds.serve.session import Outgoing, Session
+from xds.serve.lanes import Flight
+from xds.serve.session import Session
 from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from xds.wire.request import DeltaRequest, Node
 from xds.wire.response import with_nonce
@@ -149,5 +150,5 @@ class Client:
                         assert given or (ENDPOINT, needed) in self.rejected, f"{cluster} is cold"
 
 
-def read(outgoing: Outgoing) -> Response:
+def read(outgoing: Flight) -> Response:
     return decode_response(with_nonce(outgoing.batch.body, outgoing.nonce))

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.fakes.state_wire import StateResponse, decode_state
 from tests.protocol.model import NODE, WILDCARD, Client
-from xds.serve.session import Outgoing
+from xds.serve.lanes import Flight
 from xds.serve.sotw import StateSession
 from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from xds.wire.request import StateRequest
@@ -100,5 +100,5 @@ class StateClient(Client):
             self.stale.update((kind, name) for name in self.held.get(kind, {}))
 
 
-def read_state(outgoing: Outgoing) -> StateResponse:
+def read_state(outgoing: Flight) -> StateResponse:
     return decode_state(with_nonce(outgoing.batch.body, outgoing.nonce))

@@ -5,9 +5,8 @@ wins. *On demand*: answers and endpoints, several in flight, because Envoy withh
 CDS response while any of its clusters warms and nobody else may wait for that.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from xds.serve.delta import Batch
 
@@ -25,11 +24,11 @@ class Lane(IntEnum):
     """Answers on demand and what they need, endpoints: up to `WINDOW` in flight."""
 
 
-@dataclass(slots=True)
-class Flight:
+class Flight(NamedTuple):
     """A response that the client has neither accepted nor rejected yet."""
 
     batch: Batch
+    nonce: str
     lane: Lane
     trial: bool = False
     cut_at: float = 0.0

@@ -42,6 +42,9 @@ OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
+    # Requests are small and far between: the first window serves them all, and a probe of the
+    # bandwidth is a ping, its answer and four wake-ups for an ACK of some bytes.
+    ("grpc.http2.bdp_probe", 0),
     # TLS keeps a buffer of this size each way for every connection, 16 KB by default.
     ("grpc.tsi.max_frame_size", 2048),
     # A second server on the same address must fail to start.

@@ -6,7 +6,6 @@ nothing but its place. Order and make-before-break: `xds.serve.order`.
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import NamedTuple
 
 from xds import types
 from xds.serve import order
@@ -20,14 +19,6 @@ from xds.serve.report import ResourceState, states
 from xds.serve.subscription import ASKED, WILDCARD, Subscription
 from xds.wire.request import DeltaRequest, Malformed, Node, scan
 from xds.wire.resource import Resource
-
-
-class Outgoing(NamedTuple):
-    """A response to write: `xds.wire.response.with_nonce(batch.body, nonce)`."""
-
-    batch: Batch
-    nonce: str
-    lane: Lane
 
 
 def _nobody() -> None:
@@ -215,8 +206,9 @@ class Session:
             self._turned_away(known, turned_away)
         self._woken()
 
-    def pull(self) -> Outgoing | None:
-        """Cut the next response, or ``None`` while nothing may leave."""
+    def pull(self) -> Flight | None:
+        """Cut the next response, or ``None`` while nothing may leave. Its bytes:
+        `xds.wire.response.with_nonce(batch.body, nonce)`."""
         if not self._work or self._held or self.ending is not None:
             return None
         only = self._only
@@ -385,7 +377,7 @@ class Session:
         self._only = None
         self.wake()
 
-    def _trial(self) -> Outgoing | None:
+    def _trial(self) -> Flight | None:
         for position, (type_url, resources) in enumerate(self._trials):
             subscription = self._subscriptions.get(type_url)
             if subscription is not None and subscription.opened:
@@ -393,7 +385,7 @@ class Session:
                 return self._send(subscription, Lane.CONFIG, resources, (), trial=True)
         return None
 
-    def _next(self) -> Outgoing | None:
+    def _next(self) -> Flight | None:
         every = self._subscriptions
         reserved = self._stranger and self._reserved()
         for each in every.values():
@@ -427,7 +419,7 @@ class Session:
         self._stranger = not order.introduced(self._subscriptions)
         return self._stranger
 
-    def _greeting(self) -> Outgoing | None:
+    def _greeting(self) -> Flight | None:
         """An empty response, whose answer tells that no more types will be reported."""
         opened = [each for each in self._subscriptions.values() if each.opened]
         if any(each.flights for each in opened) or not any(each.waiting for each in opened):
@@ -470,7 +462,7 @@ class Session:
         removed: tuple[str, ...],
         *,
         trial: bool = False,
-    ) -> Outgoing:
+    ) -> Flight:
         batch = self._cache.batch(subscription.type_url, tuple(resources), removed)
         subscription.sending(batch, trial)
         if subscription.type_url == types.CLUSTER and self._endpoints:
@@ -479,8 +471,8 @@ class Session:
                 self._follow(assignments, [name for name, _ in batch.items])
         return self._fly(subscription, batch, lane, trial)
 
-    def _fly(self, subscription: Subscription, batch: Batch, lane: Lane, trial: bool) -> Outgoing:
+    def _fly(self, subscription: Subscription, batch: Batch, lane: Lane, trial: bool) -> Flight:
         self._nonce += 1
         nonce = str(self._nonce)
-        subscription.flights[nonce] = Flight(batch, lane, trial, self._clock())
-        return Outgoing(batch, nonce, lane)
+        flight = subscription.flights[nonce] = Flight(batch, nonce, lane, trial, self._clock())
+        return flight

@@ -17,10 +17,10 @@ from xds.serve import order
 from xds.serve.auth import Principal
 from xds.serve.delta import Batch, ResponseCache
 from xds.serve.handler import Handler
-from xds.serve.lanes import Lane
+from xds.serve.lanes import Flight, Lane
 from xds.serve.limits import DEFAULT, Limits
 from xds.serve.observer import Observer
-from xds.serve.session import Outgoing, Session
+from xds.serve.session import Session
 from xds.serve.subscription import WILDCARD, Subscription
 from xds.wire.request import DeltaRequest, Malformed, Node, StateRequest, scan_state
 from xds.wire.resource import Resource
@@ -140,7 +140,7 @@ class StateSession(Session):
             self._asked[kind] = names
         self._woken()
 
-    def pull(self) -> Outgoing | None:
+    def pull(self) -> Flight | None:
         """Cut the next response, or ``None`` while nothing may leave."""
         if not self._work or self._held or self.ending is not None:
             return None
@@ -198,7 +198,7 @@ class StateSession(Session):
         listeners = self._subscriptions.get(types.LISTENER)
         return listeners is None or not listeners.opened
 
-    def _trial(self) -> Outgoing | None:
+    def _trial(self) -> Flight | None:
         for position, (type_url, resources) in enumerate(self._trials):
             known = self._subscriptions.get(type_url)
             if known is not None and known.opened and not known.flights:
@@ -206,7 +206,7 @@ class StateSession(Session):
                 return self._send(known, Lane.CONFIG, resources, (), trial=True)
         return None
 
-    def _next(self) -> Outgoing | None:
+    def _next(self) -> Flight | None:
         every = self._subscriptions
         seen = {url: each for url, each in every.items() if url != types.CLUSTER}
         seen = seen if self._by_name else every
@@ -252,7 +252,7 @@ class StateSession(Session):
         assignments = self._subscriptions.get(types.ENDPOINT)
         return not self._by_name and assignments is not None and bool(assignments.pending)
 
-    def _removal(self) -> Outgoing | None:
+    def _removal(self) -> Flight | None:
         while (going := order.removals(self._subscriptions)) is not None:
             if going.type_url == types.CLUSTER and self._by_name:
                 going.leaving.clear()  # its client ends the subscription when it is done
@@ -276,7 +276,7 @@ class StateSession(Session):
         removed: tuple[str, ...],
         *,
         trial: bool = False,
-    ) -> Outgoing:
+    ) -> Flight:
         changed = tuple(resources)
         content = {resource.name: resource for resource in changed}
         given = self._given.get(subscription.type_url)

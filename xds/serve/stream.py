@@ -5,7 +5,6 @@ the previous write has completed, so a peer that does not read holds one respons
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 
@@ -58,13 +57,14 @@ class Stream:
 
     async def run(self) -> Denied | None:
         """Serve; returns why this side ends the stream, or ``None`` when the client did."""
-        self._task = asyncio.current_task()
         session = self.session
         expiry = self._expiry()
         reader = self._loop.create_task(self._read())
+        # A task of its own: each resumption would walk through all the coroutines that await it.
+        self._task = self._loop.create_task(self._write())
         code, detail = "OK", "the client left"
         try:
-            await self._write()
+            await self._task
         except asyncio.CancelledError:
             if session.ending is None:
                 raise
@@ -74,6 +74,7 @@ class Stream:
             if expiry is not None:
                 expiry.cancel()
             reader.cancel()
+            self._task = None
             session.close()
             if session.ending is not None:
                 code, detail = session.ending.code, session.ending.detail
@@ -111,12 +112,12 @@ class Stream:
                 self._idle = self._loop.create_future()
                 await self._idle
                 continue
-            batch, nonce, lane = outgoing
-            data = with_nonce(batch.body, nonce)
+            batch = outgoing.batch
+            data = with_nonce(batch.body, outgoing.nonce)
             self._writing = True
             await write(data)
             self._writing = False
-            pushed(batch, lane, len(data))
+            pushed(batch, outgoing.lane, len(data))
             # A stream at rest must not keep what it sent last: a thousand of them do.
             del outgoing, batch, data
 
@@ -150,5 +151,11 @@ class Stream:
 
 async def abort(context: "grpc.aio.ServicerContext[bytes, bytes]", reason: Denied) -> None:
     """End a call with a status. A peer that does not read gets it when it does, or never."""
-    with contextlib.suppress(*BROKEN):
+    try:
         await context.abort(grpc.StatusCode[reason.code], reason.detail)
+    except grpc.aio.AbortError as aborted:
+        # The call remembers it and raises it once more. With the frames that it passed it would
+        # hold the stream, which holds the call.
+        aborted.__traceback__ = None
+    except BROKEN:
+        pass

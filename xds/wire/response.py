@@ -21,5 +21,6 @@ def join(type_url: str, entries: Iterable[bytes], removed: Iterable[str] = ()) -
 
 
 def with_nonce(body: bytes, nonce: str) -> bytes:
-    """``body`` of `join` with the stream's own nonce."""
-    return body + delimited(5, nonce.encode())
+    """``body`` of `join` with the stream's own nonce, less than 128 bytes long."""
+    encoded = nonce.encode()
+    return b"%b*%c%b" % (body, len(encoded), encoded)  # "*": field 5, length-delimited

@@ -22,7 +22,8 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.delta_wire import Response, decode_response
 from xds import types
 from xds.serve.delta import ResponseCache
-from xds.serve.session import Outgoing, Session
+from xds.serve.lanes import Flight
+from xds.serve.session import Session
 from xds.wire.request import DeltaRequest, Node
 from xds.wire.response import with_nonce
 
@@ -197,7 +198,7 @@ class Client:
             if response.type_url == types.LISTENER and new:
                 self.session.receive(DeltaRequest(type_url=types.ROUTE, subscribe=new))
 
-    def take(self, outgoing: Outgoing) -> Response:
+    def take(self, outgoing: Flight) -> Response:
         """Take and answer one response."""
         response = decode_response(with_nonce(outgoing.batch.body, outgoing.nonce))
         self._take(response)
