@@ -1,26 +1,14 @@
 """Fuzz target of the scanner of reports: ``python -m tests.fuzz.metrics CORPUS [-runs=N]``.
 
 Whatever the bytes are, the scanner gives a report or raises `Malformed`; and a report that it gave,
-written again and read again, is the same. Guided by coverage where atheris is published for the
-platform; elsewhere the same inputs are changed at random.
+written again and read again, is the same.
 """
 
-import contextlib
-import random
 import struct
-import sys
-from pathlib import Path
 
-try:
-    import atheris
-except ImportError:
-    atheris = None
+from tests.fuzz.guided import instrumented, run
 
-with (
-    atheris.instrument_imports(include=["xds.wire.metrics", "xds.wire.fields"])
-    if atheris
-    else contextlib.nullcontext()
-):
+with instrumented("xds.wire.metrics", "xds.wire.fields"):
     from xds.wire.fields import Malformed
     from xds.wire.metrics import Limits, Report, scan
 
@@ -84,28 +72,5 @@ def seeds() -> dict[str, bytes]:
     }
 
 
-def unguided(runs: int) -> None:
-    """Change, cut and join seeds at random, repeatably."""
-    chance = random.Random(1)
-    corpus = list(seeds().values())
-    for _ in range(runs):
-        data = bytearray(chance.choice(corpus))
-        for _ in range(chance.randint(1, 8)):
-            place = chance.randrange(len(data) + 1)
-            data[place : place + chance.randint(0, 3)] = chance.randbytes(chance.randint(0, 3))
-        one_input(bytes(data))
-    print(f"Done {runs} runs", file=sys.stderr)
-
-
-def main() -> None:
-    for name, data in seeds().items():
-        (Path(sys.argv[1]) / name).write_bytes(data)
-    if atheris:
-        atheris.Setup(sys.argv, one_input)
-        atheris.Fuzz()
-    else:
-        unguided(next(int(arg[6:]) for arg in sys.argv if arg.startswith("-runs=")))
-
-
 if __name__ == "__main__":
-    main()
+    run(one_input, seeds())

@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("target", ["request", "metrics"])
-def test_the_scanner_survives_a_bounded_run(target: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["request", "metrics", "token"])
+def test_the_target_survives_a_bounded_run(target: str, tmp_path: Path) -> None:
     command = (sys.executable, "-m", f"tests.fuzz.{target}", str(tmp_path))
     options = ("-runs=30000", "-seed=1", "-max_len=4096", f"-artifact_prefix={tmp_path}/")
     done = subprocess.run(
