@@ -38,7 +38,8 @@ def _segment_is_valid(text: str) -> bool:
 
 def parse(text: str) -> SpiffeId | None:
     """Take a workload's id apart; ``None`` for anything else, other SPIFFE paths included."""
-    if len(text.encode()) > MAX_ID or not text.startswith("spiffe://"):
+    # A character beyond ASCII belongs to no id; one from JSON may not even have an encoding.
+    if not text.isascii() or len(text) > MAX_ID or not text.startswith("spiffe://"):
         return None
     parts = text.removeprefix("spiffe://").split("/")
     if len(parts) != 5 or parts[1] != "ns" or parts[3] != "sa":

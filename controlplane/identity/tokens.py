@@ -146,7 +146,8 @@ def verify(key: TokenKey, token: str, now: datetime) -> Claims | Rejected:
     """Check signature, audience, times and shape of a presented token, which may be anything."""
     if not token:
         return Rejected(Denial.MISSING, "no bearer token was presented")
-    if len(token) > MAX_TOKEN or not token.isascii():
+    # RFC 7515 2 has no padding; PyJWT takes it, and a token would have several texts.
+    if len(token) > MAX_TOKEN or not token.isascii() or "=" in token:
         return _malformed("it is no JWT of ours")
     try:
         if jwt.get_unverified_header(token).get("kid") != key.key_id:

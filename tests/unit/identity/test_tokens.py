@@ -126,6 +126,7 @@ def test_a_missing_claim(key: TokenKey, clock: ManualClock, claim: str) -> None:
         {"sub": "web"},
         {"sub": "spiffe://example.org/ns/shop/sa/other"},
         {"sub": "spiffe://example.org/ns/other/sa/web"},
+        {"sub": "spiffe://example.org/ns/shop/sa/\ud800"},
         {"exp": "tomorrow"},
         {"exp": 10**30},
         {"exp": True},
@@ -156,6 +157,12 @@ def test_no_other_algorithm_is_accepted(key: TokenKey, clock: ManualClock) -> No
 @given(st.text(max_size=300) | st.from_regex(r"[\w-]{0,90}\.[\w-]{0,90}\.[\w-]{0,90}"))
 def test_garbage_is_refused(key: TokenKey, text: str) -> None:
     assert isinstance(tokens.verify(key, text, ManualClock().now()), Rejected)
+
+
+def test_a_token_has_one_text(key: TokenKey, clock: ManualClock) -> None:
+    token = encode(key, good(clock))
+    for other in (f"{token}==", f"{token}=", f"{token[:-4]}!{token[-4:]}", token[:-1] + "B"):
+        assert denial(key, other, clock) is Denial.MALFORMED
 
 
 def test_a_huge_token_is_not_parsed(key: TokenKey, clock: ManualClock) -> None:
