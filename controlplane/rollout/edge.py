@@ -42,6 +42,10 @@ STEP = 100
 """Sidecars that are looked at in one turn of the event loop."""
 HOLD = 600.0
 """Seconds between notes of what live streams hold: well below what lets a note age."""
+STREAMS = 4
+"""Streams of one sidecar: its own, and those that its predecessors and broken connections left."""
+APPLICATION_STREAMS = 64
+"""The same of an application without a sidecar: gRPC may open one for each target."""
 POD_WAIT = 10.0
 """Seconds that a stream without a Pod row waits for one."""
 
@@ -106,6 +110,7 @@ class Edge:
         session.hold()
         if not self._admit(member):
             self._waiting[member] = now + POD_WAIT
+        self._bound(key)
         self._signal.bump()
 
     def started(self, session: Session, type_url: str, held: Mapping[str, str]) -> None:
@@ -224,6 +229,21 @@ class Edge:
         for member in joined:
             self._delivery.join(member, Lane.CONFIG)
 
+    def _bound(self, pod: Key) -> None:
+        """End the oldest streams beyond the bound: whoever comes newly always gets in."""
+        sidecar: list[Member] = []
+        application: list[Member] = []
+        for each in self.members[pod]:
+            if each.session.ending is None:
+                (application if is_proxyless(each) else sidecar).append(each)
+        for members, most in ((sidecar, STREAMS), (application, APPLICATION_STREAMS)):
+            for member in members[:-most]:
+                text = (
+                    f"pod {member.label} has more than {most} streams, and this is the oldest; "
+                    "let one sidecar run per pod, and give each its own token"
+                )
+                member.session.end(Denied("RESOURCE_EXHAUSTED", text))
+
     # --- workloads -----------------------------------------------------------------------------
 
     def _admit(self, member: Member) -> bool:
@@ -264,6 +284,7 @@ class Edge:
                 if self._admit(member):
                     self._waiting.pop(member, None)
                     self._secrets.admitted(member)
+                    self._bound(member.pod)
             except Denied as reason:
                 member.session.end(reason)
         elif found is None:

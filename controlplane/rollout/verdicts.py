@@ -1,12 +1,14 @@
 """ACKs and NACKs of all streams, turned into verdicts, last good versions and Problems.
 
-A rejected version stays with the streams that hold its predecessor: every stream is given the last
-version that some Envoy accepted. The objects to blame are those behind the resource that changed
-since its last accepted version.
+Of a rejected version every stream keeps the predecessor: it is given the last version that some
+Envoy accepted. What one stream alone rejects is first tried by a second one (`opinion`). The
+objects to blame are those behind the resource that changed since its last accepted version.
 """
 
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from controlplane.api.problem import ObjectRef, Problem, Reason
@@ -14,7 +16,8 @@ from controlplane.graph import AnyNode, Graph
 from controlplane.rollout.blame import behind, objects
 from controlplane.rollout.joined import Fragment, fragment
 from controlplane.rollout.member import Member
-from controlplane.rollout.quarantine import Choice, Part, Quarantine, Rejection
+from controlplane.rollout.opinion import judge
+from controlplane.rollout.quarantine import Choice, Doubt, Part, Quarantine, Rejection, Step
 from controlplane.world.log import Forgotten
 from controlplane.world.tables import Cell
 from xds import types
@@ -24,7 +27,13 @@ Reoffer = Callable[[Iterable[AnyNode]], None]
 
 
 PATIENCE = 60.0
-"""Seconds within which a stream that bisects must have come further."""
+"""Seconds within which a stream that bisects must have come further, and one that is asked for a
+second opinion must have answered."""
+LONGEST = 300.0
+"""Seconds that a stream may bisect, however it comes forward; twenty times what a thousand trials
+take."""
+ASKED_AT_ONCE = 64
+"""Doubts for which a stream is looked for in one tick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +64,19 @@ class Verdicts:
         self._records: dict[Part, Rejected] = {}
         self._stalled: dict[tuple[Hashable, frozenset[Part]], float] = {}
         """Bisections as they stand, and since when they stand so, by the monotonic clock."""
+        self._bisecting: dict[Hashable, float] = {}
+        """Streams that bisect, and since when."""
+        self._asked: dict[tuple[Part, Hashable], float] = {}
+        """Who is asked for a second opinion, and since when."""
+        self._turn = 0
         self.try_hosts: Callable[[Member, tuple[Part, ...]], None] = lambda *_: None
 
     # --- what a stream gets --------------------------------------------------------------------
+
+    @property
+    def calm(self) -> bool:
+        """Nothing is suspected or rejected: every stream is given what the graph has."""
+        return self._quarantine.calm
 
     def resource(self, member: Member, node: AnyNode, value: Resource) -> Resource | None:
         """The version of a resource that this stream is given; ``None``: it must do without."""
@@ -77,7 +96,9 @@ class Verdicts:
         if self._quarantine.choose(member, Part(node, value.version)) is Choice.USE:
             return value
         good = self._good.get(node)
-        return good if isinstance(good, Fragment) else None
+        if isinstance(good, Fragment) and good.version != value.version:
+            return good
+        return _own(member, node, value)  # others accept what this stream refuses
 
     # --- ACK and NACK --------------------------------------------------------------------------
 
@@ -96,7 +117,11 @@ class Verdicts:
             parts.extend(self._parts(member, type_url, name, version))
             if type_url == types.ROUTE:
                 member.accepted(name, version)
-        fresh = [part for part in parts if not self._quarantine.approved(part)]
+        if not self._quarantine.calm:
+            self._recant(member, parts)
+        fresh = [
+            part for part in parts if not self._quarantine.approved(part) and not self._old(part)
+        ]
         for part in fresh:
             self._remember(member, part)
         for part in parts:
@@ -104,7 +129,8 @@ class Verdicts:
         self._confirm(parts)
         if not fresh:
             return
-        cleared = self._quarantine.accept(fresh)
+        cleared = self._quarantine.accept(fresh, member)
+        self._contradicted(cleared)
         if cleared:
             reoffer({part.node for part in cleared})  # type: ignore[misc]  # nodes
 
@@ -115,7 +141,8 @@ class Verdicts:
             return False
         node = hold[1]
         return (
-            self._quarantine.approves(node, version)
+            self._quarantine.calm
+            and self._quarantine.approves(node, version)
             and self._good_at.get(node) == self._graph.revision
         )
 
@@ -138,45 +165,140 @@ class Verdicts:
         if not parts:
             return
         step = self._quarantine.reject(member, parts, message)
-        for batch in step.trials:
-            if type_url == types.ROUTE and (type_url, parts[batch[0]]) not in member.holds:
+        self._try(member, type_url, parts, step)
+        for rejection in step.rejected:
+            part = rejection.part
+            if part not in self._records or rejection.stream is not None:
+                self._records[part] = Rejected(
+                    rejection, type_url, parts[part], member.label, self._suspects(part)
+                )
+            if self._quarantine.doubt(part) is not None:
+                self._ask(part)
+        reoffer({part.node for part in parts})  # type: ignore[misc]  # nodes
+
+    def _try(self, member: Member, type_url: str, parts: dict[Part, str], step: Step) -> None:
+        """Send what follows from a NACK, and keep what is needed for that alone."""
+        # A joined table comes again by itself, without what is known to be bad.
+        again = tuple(part for part in step.again if (type_url, parts[part]) in member.holds)
+        for batch in (*step.trials, again):
+            if batch and (type_url, parts[batch[0]]) not in member.holds:
                 self.try_hosts(member, batch)
-            else:
-                member.session.trial(type_url, [member.trials[part] for part in batch])
-        trying = {part for batch in step.trials for part in batch}
+            elif batch:
+                member.session.trial(type_url, partial(self._on_trial, member, batch))
+        trying = {part for batch in (*step.trials, again) for part in batch}
         for part in parts:
             if part not in trying:
                 member.trials.pop(part, None)
-        for rejection in step.rejected:
-            part = rejection.part
-            self._records[part] = Rejected(
-                rejection, type_url, parts[part], member.label, self._suspects(part)
-            )
-        reoffer({part.node for part in parts})  # type: ignore[misc]  # nodes
+
+    def _on_trial(self, member: Member, batch: tuple[Part, ...]) -> list[Resource]:
+        """What of a batch the stream is still to hold, when its turn comes."""
+        found = []
+        for part in batch:
+            node: AnyNode = part.node  # type: ignore[assignment]
+            if node in member.names and _version(node) == part.version and part in member.trials:
+                found.append(member.trials[part])
+            else:
+                member.trials.pop(part, None)
+        return found
 
     def left(self, member: Member, reoffer: Reoffer) -> None:
         """A stream has ended, and holds nothing any more; what it was bisecting is open again.
 
-        So is what nobody else holds: the next stream tries it, because the reason may have gone
-        with the old one (a taken port).
+        So is what it alone rejected, and what nobody else holds: the next stream tries it, because
+        the reason may have gone with the old one (a taken port).
         """
-        freed = self._quarantine.leave(member)
+        freed = {part.node for part in self._quarantine.leave(member)}
         for part, record in tuple(self._records.items()):
             if record.rejection.stream is member or not self._graph.streams(record.node):
                 self._quarantine.lift(part)
                 del self._records[part]
+        for part, doubt in self._quarantine.doubts().items():
+            if doubt.first is None:
+                self._records.pop(part, None)
+            if doubt.judge is None and not self._ask(part) and doubt.first is None:
+                self._quarantine.lift(part)
+                freed.add(part.node)
         if freed:
-            reoffer({part.node for part in freed})  # type: ignore[misc]  # nodes
+            reoffer(freed)  # type: ignore[arg-type]  # nodes
 
     def tick(self, now: float, reoffer: Reoffer) -> None:
         """Take a bisection away from a stream that has made no progress for `PATIENCE`: a client
-        that never answers its trials must not hold back what may be good from all the others."""
+        that never answers its trials must not hold back what may be good from all the others. The
+        same for second opinions, which another stream gives then."""
         held = self._quarantine.bisecting()
         self._stalled = {key: self._stalled.get(key, now) for key in held.items()}
+        self._bisecting = {stream: self._bisecting.get(stream, now) for stream in held}
         for (stream, parts), since in tuple(self._stalled.items()):
-            if now - since >= PATIENCE:
+            if now - since >= PATIENCE or now - self._bisecting[stream] >= LONGEST:
                 self._quarantine.release(stream)
                 reoffer({part.node for part in parts})  # type: ignore[misc]  # nodes
+        doubts = self._quarantine.doubts()
+        if doubts or self._asked:
+            self._await(now, doubts, reoffer)
+
+    # --- second opinions -----------------------------------------------------------------------
+
+    def _ask(self, part: Part) -> bool:
+        """Let another stream try what one alone has rejected; ``False``: nobody can."""
+        node: AnyNode = part.node  # type: ignore[assignment]
+        doubt = self._quarantine.doubt(part)
+        if doubt is None or node.failure is not None or _version(node) != part.version:
+            return False
+        member = judge(self._graph, node, doubt)
+        if member is None:
+            return False
+        self._quarantine.ask(part, member)
+        if isinstance(node.value, Resource):
+            member.trials[part] = node.value
+            trial = partial(self._on_trial, member, (part,))
+            member.session.trial(node.value.type_url, trial)
+        else:
+            self.try_hosts(member, (part,))
+        return True
+
+    def _await(self, now: float, doubts: dict[Part, Doubt], reoffer: Reoffer) -> None:
+        asked = ((part, doubt.judge) for part, doubt in doubts.items() if doubt.judge is not None)
+        self._asked = {key: self._asked.get(key, now) for key in asked}
+        for (part, stream), since in self._asked.items():
+            node: AnyNode = part.node  # type: ignore[assignment]
+            if now - since >= PATIENCE or stream not in self._graph.streams(node):
+                self._quarantine.give_up(part)
+        open_ = [part for part, doubt in doubts.items() if doubt.judge is None]
+        self._turn = self._turn if self._turn < len(open_) else 0
+        for part in islice(open_, self._turn, self._turn + ASKED_AT_ONCE):
+            if not self._ask(part) and doubts[part].first is None:
+                self._quarantine.lift(part)
+                reoffer((part.node,))  # type: ignore[arg-type]  # a node
+        self._turn += ASKED_AT_ONCE
+
+    def _contradicted(self, parts: Iterable[Part]) -> None:
+        """Some stream accepts what others refused: their verdicts are for themselves."""
+        alone = {each.part: each for each in self._quarantine.rejections() if each.stream}
+        for part in parts:
+            if part in alone and part in self._records:
+                self._records[part] = replace(self._records[part], rejection=alone[part])
+            else:
+                self._records.pop(part, None)
+
+    def _recant(self, member: Member, parts: Iterable[Part]) -> None:
+        """A stream accepts by now what it alone had refused (a port that was taken)."""
+        for part in parts:
+            if self._quarantine.alone(member, part):
+                self._quarantine.recant(member, part)
+                record = self._records.get(part)
+                if record is not None and record.rejection.stream is member:
+                    del self._records[part]
+
+    def _old(self, part: Part) -> bool:
+        """Whether others have accepted what came after this version: a stream that refuses the
+        newer one goes on to accept the older, which says nothing about the newer."""
+        node: AnyNode = part.node  # type: ignore[assignment]
+        version = _version(node)
+        return (
+            version is not None
+            and version != part.version
+            and self._quarantine.approves(node, version)
+        )
 
     def changed(self, node: AnyNode) -> None:
         """A node has a new value: verdicts on older ones lapse."""
@@ -213,6 +335,11 @@ class Verdicts:
                 f"{record.rejection.reason}"
             )
             remedy = "Sidecars keep the last good version; correct the object"
+            if record.rejection.stream is not None:
+                remedy = (
+                    f"Others accepted it. The sidecar of {record.pod} keeps its last good version; "
+                    "look for what is special about it"
+                )
             found.extend(
                 Problem(ref, Reason.REJECTED_BY_ENVOY, text, remedy) for ref in record.objects
             )
@@ -268,6 +395,17 @@ class Verdicts:
             except Forgotten:
                 cells = ()
         return objects(cells) or behind(self._graph, (node,))
+
+
+def _own(member: Member, node: AnyNode, refused: Fragment) -> Fragment | None:
+    """The last form of a virtual host that this stream itself has accepted."""
+    table = member.mode.tables[0][0]
+    version = member.session.acked(types.ROUTE).get(table, "")
+    composition = member.compositions.get((table, version))
+    for part, found in composition.fragments.items() if composition is not None else ():
+        if part.node is node and part.version != refused.version and not found.stands_in:
+            return found
+    return None
 
 
 def _version(node: AnyNode) -> str | None:

@@ -12,6 +12,9 @@ from xds.serve.delta import Batch
 
 WINDOW: Final = 32
 """Responses of one type in flight per lane."""
+TRIALS: Final = 8
+"""Trials in flight on a stream: the halves of a large batch are cut one after another, each from
+what is wished by then."""
 
 
 class Lane(IntEnum):

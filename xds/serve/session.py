@@ -6,13 +6,14 @@ nothing but its place. Order and make-before-break: `xds.serve.order`.
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping
+from functools import partial
 
 from xds import types
 from xds.serve import order
 from xds.serve.auth import Principal
 from xds.serve.delta import Batch, ResponseCache, acknowledgement
 from xds.serve.handler import Handler
-from xds.serve.lanes import Flight, Lane
+from xds.serve.lanes import TRIALS, Flight, Lane
 from xds.serve.limits import DEFAULT, Denied, Limits
 from xds.serve.observer import Observer, Unobserved
 from xds.serve.report import ResourceState, states
@@ -88,7 +89,7 @@ class Session:
         self._by_bytes: dict[bytes, Subscription] = {}
         self._endpoints: dict[str, str] = {}
         self._needs: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._trials: list[tuple[str, tuple[Resource, ...]]] = []
+        self._trials: list[tuple[str, Callable[[], Iterable[Resource]]]] = []
         self._nonce = 0
         self._held = False
         self._work = False
@@ -140,10 +141,14 @@ class Session:
                 self._only = None
             self.wake()
 
-    def trial(self, type_url: str, resources: Iterable[Resource]) -> None:
-        """Send exactly these as one response next, beside wishes and windows. The result comes to
-        the handler with ``trial=True``."""
-        self._trials.append((type_url, tuple(resources)))
+    def trial(
+        self, type_url: str, resources: Iterable[Resource] | Callable[[], Iterable[Resource]]
+    ) -> None:
+        """Send exactly these as one response next, beside wishes and windows, `TRIALS` of them at
+        a time. The result comes to the handler with ``trial=True``. A function is called when the
+        response is cut, and may find that there is nothing left to try."""
+        make = resources if callable(resources) else partial(tuple, tuple(resources))
+        self._trials.append((type_url, make))
         self._woken()
 
     def defer(self, type_url: str, names: Iterable[str]) -> None:
@@ -232,6 +237,7 @@ class Session:
         if self.node is not None:
             self._handler.closed(self)
         self.owner = None
+        self._trials.clear()
         self.wake = _nobody
 
     # Questions.
@@ -350,6 +356,8 @@ class Session:
         waited = self._clock() - flight.cut_at
         self._observer.acked(known.type_url, flight.lane, len(batch.items), waited)
         self._handler.acked(self, known.type_url, batch.items, flight.trial)
+        if flight.trial and known.overtaken(flight):
+            self._woken()
         if self._blocked:
             self._woken()
 
@@ -378,12 +386,21 @@ class Session:
         self.wake()
 
     def _trial(self) -> Flight | None:
-        for position, (type_url, resources) in enumerate(self._trials):
-            subscription = self._subscriptions.get(type_url)
-            if subscription is not None and subscription.opened:
-                del self._trials[position]
-                return self._send(subscription, Lane.CONFIG, resources, (), trial=True)
+        if not self._trials:
+            return None
+        every = self._subscriptions.values()
+        if sum(flight.trial for each in every for flight in each.flights.values()) >= TRIALS:
+            return None
+        for trial in tuple(self._trials):
+            subscription = self._subscriptions.get(trial[0])
+            if subscription is not None and self._may_try(subscription):
+                self._trials.remove(trial)
+                if resources := tuple(trial[1]()):
+                    return self._send(subscription, Lane.CONFIG, resources, (), trial=True)
         return None
+
+    def _may_try(self, subscription: Subscription) -> bool:
+        return subscription.opened
 
     def _next(self) -> Flight | None:
         every = self._subscriptions

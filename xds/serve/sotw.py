@@ -198,13 +198,8 @@ class StateSession(Session):
         listeners = self._subscriptions.get(types.LISTENER)
         return listeners is None or not listeners.opened
 
-    def _trial(self) -> Flight | None:
-        for position, (type_url, resources) in enumerate(self._trials):
-            known = self._subscriptions.get(type_url)
-            if known is not None and known.opened and not known.flights:
-                del self._trials[position]
-                return self._send(known, Lane.CONFIG, resources, (), trial=True)
-        return None
+    def _may_try(self, subscription: Subscription) -> bool:
+        return subscription.opened and not subscription.flights
 
     def _next(self) -> Flight | None:
         every = self._subscriptions

@@ -334,6 +334,21 @@ class Subscription:
                 self.sent[name] = self.acked[name]
                 self.refused[name] = Refusal(GONE, message)
 
+    def overtaken(self, flight: Flight) -> bool:
+        """A trial was accepted. What was wished anew while it was under way is still to be sent;
+        returns whether there is any."""
+        found = False
+        for name, version in flight.batch.items:
+            if self.sent.get(name) != version or not self.tracks(name):
+                continue
+            wish = self.wishes.get(name)
+            if wish is None:
+                self.leaving.add(name)
+                found = True
+            elif wish.version != version:
+                found = self._queue(name, wish, Lane.CONFIG) or found
+        return found
+
     def retry(self) -> None:
         """Queue rejected wishes once more, because something changed at the client."""
         for name, refusal in list(self.refused.items()):
