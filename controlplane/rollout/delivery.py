@@ -1,6 +1,7 @@
 """What of the graph goes to a stream: the right version of each resource, and the joined routes."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -116,19 +117,26 @@ class Delivery:
         return found
 
     def try_hosts(self, member: Member, batch: tuple[Part, ...]) -> None:
-        """Send the first joined table with the accepted virtual hosts and those of ``batch``."""
-        tried = {part.node: part for part in batch}
+        """Send the first joined table with the accepted virtual hosts and those of ``batch``, as
+        far as the stream still is to hold these versions when its turn comes."""
+        member.session.trial(types.ROUTE, partial(self._table_on_trial, member, batch))
+
+    def _table_on_trial(self, member: Member, batch: tuple[Part, ...]) -> tuple[Resource, ...]:
+        wanted = {part.node: part for part in batch}
+        tried: list[Part] = []
         hosts: dict[AnyNode, Fragment] = {}
         for node, clusters in member.hosts.items():
             current = self._fragment(node)
-            if current is not None and tried.get(node) == Part(node, current.version):
+            if current is not None and wanted.get(node) == Part(node, current.version):
                 hosts[node] = current
+                tried.append(wanted[node])
             elif (found := self._chosen(member, node, clusters)) is not None:
                 hosts[node] = found
-        table = member.mode.tables[0][0]
-        composition = self._compose(table, hosts, tuple(batch))
+        if not tried:
+            return ()
+        composition = self._compose(member.mode.tables[0][0], hosts, tuple(tried))
         member.remember(composition)
-        member.session.trial(types.ROUTE, [composition.resource])
+        return (composition.resource,)
 
     def promoted(self, member: Member, destination: AnyNode) -> bool:
         """Whether the sidecar has accepted what a destination was promoted to."""

@@ -73,11 +73,6 @@ class Verdicts:
 
     # --- what a stream gets --------------------------------------------------------------------
 
-    @property
-    def calm(self) -> bool:
-        """Nothing is suspected or rejected: every stream is given what the graph has."""
-        return self._quarantine.calm
-
     def resource(self, member: Member, node: AnyNode, value: Resource) -> Resource | None:
         """The version of a resource that this stream is given; ``None``: it must do without."""
         if self._quarantine.calm or (
