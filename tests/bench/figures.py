@@ -65,6 +65,10 @@ def limited(bench: str, metric: str, value: float, unit: str, at_most: float) ->
     return Figure(bench, metric, value, unit, goal=goal, met=value <= at_most)
 
 
+class Blocked(Exception):
+    """The reason why a bench could not begin."""
+
+
 def note(text: str) -> None:
     """Progress for whoever watches; figures alone go to standard output."""
     print(text, file=sys.stderr, flush=True)

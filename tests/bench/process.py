@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ class Child:
         self._process = process
 
     @classmethod
-    async def start(cls, module: str, *arguments: str) -> "Child":
+    async def start(cls, module: str, *arguments: str, prefix: Sequence[str] = ()) -> "Child":
+        """``prefix``: of its command, to run it in another place."""
         process = await asyncio.create_subprocess_exec(
+            *prefix,
             sys.executable,
             "-m",
             module,

@@ -51,6 +51,11 @@ class Http1:
     async def open(cls, address: str, port: int, tls: ssl.SSLContext | None = None) -> "Http1":
         return cls(*await place.connect(address, port, tls))
 
+    @property
+    def ended(self) -> bool:
+        """The other side has closed it."""
+        return self._reader.at_eof()
+
     async def ask(
         self,
         authority: str,
