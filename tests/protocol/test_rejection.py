@@ -1,17 +1,19 @@
 """What a client may refuse or exaggerate: NACKs and trials, stale nonces, bounds, shared bytes."""
 
+from functools import partial
+
 import pytest
 
 from tests.fakes.handler import FakeHandler, resource
 from tests.protocol.model import NODE
 from tests.protocol.stream import Stream
 from xds.serve.delta import ResponseCache
-from xds.serve.lanes import Lane
+from xds.serve.lanes import TRIALS, Lane
 from xds.serve.limits import Denied, Limits
 from xds.serve.session import Session
 from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from xds.wire.request import DeltaRequest
-from xds.wire.resource import make
+from xds.wire.resource import Resource, make
 
 
 @pytest.fixture
@@ -97,6 +99,40 @@ def test_trial_of_another_version_leaves_the_wish_rejected(stream: Stream) -> No
     stream.handler.want(ROUTE, "px", "2")
     assert stream.next() is None
     assert stream.session.acked(ROUTE) == {"px": "half"}
+
+
+def test_what_was_wished_while_a_trial_was_under_way_follows_it(stream: Stream) -> None:
+    stream.handler.want(CLUSTER, "a", "1")
+    stream.boot()
+    stream.handler.want(CLUSTER, "a", "3")
+    newer = stream.must()
+    stream.session.trial(CLUSTER, [resource(CLUSTER, "a", "2"), resource(CLUSTER, "b", "2")])
+    trial = stream.must()
+    stream.ack(newer)
+    stream.ack(trial)
+    assert stream.drain() == ["cds:a", "-cds:b"]
+    assert stream.session.acked(CLUSTER) == {"a": "3"}
+    stream.handler.want(CLUSTER, "a", "4")
+    stream.session.trial(CLUSTER, [resource(CLUSTER, "a", "3")])
+    assert stream.drain() == ["cds:a", "cds:a"]
+    assert stream.session.acked(CLUSTER) == {"a": "4"}
+
+
+def test_a_few_trials_are_in_flight_and_the_next_are_made_when_cut(stream: Stream) -> None:
+    stream.boot()
+    wanted = dict.fromkeys(range(TRIALS + 2), True)
+
+    def trial(number: int) -> list[Resource]:
+        return [resource(CLUSTER, f"c{number}")] if wanted[number] else []
+
+    for number in wanted:
+        stream.session.trial(CLUSTER, partial(trial, number))
+    first, *_ = [stream.must() for _ in range(TRIALS)]
+    assert stream.next() is None
+    wanted[TRIALS] = False
+    stream.nack(first)
+    assert stream.must().names == [f"c{TRIALS + 1}"]
+    assert stream.next() is None
 
 
 def test_a_rejected_listener_is_tried_again_when_one_has_gone(stream: Stream) -> None:

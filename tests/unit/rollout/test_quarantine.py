@@ -56,6 +56,36 @@ def test_verdicts_lapse_with_a_new_version() -> None:
     assert not quarantine.forget("node1", keep="v2")
 
 
+def test_a_second_opinion_decides() -> None:
+    quarantine = Quarantine()
+    quarantine.reject("s1", [part(1)], "bad")
+    quarantine.ask(part(1), "s2")
+    assert quarantine.choose("s2", part(1)) is Choice.LAST_GOOD, "it is sent a trial"
+    assert quarantine.accept([part(1)], "s2") == (part(1),)
+    assert [each.stream for each in quarantine.rejections()] == ["s1"]
+    assert quarantine.choose("s1", part(1)) is Choice.LAST_GOOD
+    assert quarantine.choose("s3", part(1)) is Choice.USE
+
+    quarantine.reject("s1", [part(2)], "bad")
+    quarantine.ask(part(2), "s2")
+    quarantine.reject("s2", [part(2)], "bad as well")
+    assert quarantine.doubt(part(2)) is None
+    assert quarantine.choose("s3", part(2)) is Choice.LAST_GOOD
+    quarantine.accept([part(2)], "s3")
+    alone = {each.stream for each in quarantine.rejections() if each.part == part(2)}
+    assert alone == {"s1", "s2"}
+
+
+def test_what_comes_in_one_batch_with_a_bad_part_is_tried_without_it() -> None:
+    quarantine = Quarantine()
+    quarantine.reject("s1", [part(1)], "bad")
+    quarantine.accept([part(2)])
+    step = quarantine.reject("s2", [part(1), part(2), part(3)], "bad")
+    assert step.rejected == ()
+    assert step.trials == ((part(3),),)
+    assert step.again == (part(2),)
+
+
 @given(st.integers(1, 40), st.data())
 def test_bisection_finds_exactly_the_bad_ones(size: int, data: st.DataObject) -> None:
     bad = data.draw(st.sets(st.integers(0, size - 1), min_size=1))
