@@ -329,7 +329,9 @@ class Sidecars:
 
 
 def _concerns(record: Rejected, member: Member) -> bool:
-    """Whether a rejection is of a resource as this stream would hold it."""
+    """Whether a rejection is of a resource as this stream would hold it, not of another alone."""
+    if record.rejection.stream not in (None, member):
+        return False
     hold = member.holds.get((record.type_url, record.name))
     return hold is not None and hold[1] is record.rejection.part.node
 

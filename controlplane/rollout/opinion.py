@@ -1,7 +1,8 @@
 """Who is asked for a second opinion on a version that one stream alone has rejected.
 
 A stream of another workload, because whoever controls one sidecar of a workload may control them
-all; of another pod when one workload alone holds the resource.
+all; of another pod when one workload alone holds the resource. Two pods of one workload decide for
+that one: whoever else comes to hold the resource is asked again.
 """
 
 from controlplane.graph import AnyNode, Graph
@@ -22,12 +23,18 @@ def judge(graph: Graph, node: AnyNode, doubt: Doubt) -> Member | None:
             if _can_try(stream, node):
                 return stream
         elif stream.pod != first.pod:
-            kin = _workload(stream) == _workload(first)
-            if (related is None or not kin) and _can_try(stream, node):
-                if not kin:
+            kindred = kin(stream, first)
+            ask = not kindred or (related is None and doubt.seconded is None)
+            if ask and _can_try(stream, node):
+                if not kindred:
                     return stream
                 related = stream
     return related
+
+
+def kin(one: Member, other: Member) -> bool:
+    """Whether two streams are of pods of one workload."""
+    return _workload(one) == _workload(other)
 
 
 def _workload(member: Member) -> tuple[str, str, str]:

@@ -42,6 +42,11 @@ class Doubt:
     """Who isolated it; ``None`` once that stream has left."""
     judge: Hashable | None = None
     """Who is asked for a second opinion."""
+    kin: bool = False
+    """That one belongs to the workload of the first: if it rejects too, a stream of another
+    workload, should there be one later, still decides."""
+    seconded: Hashable | None = None
+    """Kin that rejected too."""
     silent: set[Hashable] = field(default_factory=set)
     """Who was asked and did not answer in time."""
 
@@ -118,7 +123,7 @@ class Quarantine:
                 refusers = self._refusers.pop(part)
             elif self._doubts and (doubt := self._doubts.pop(part, None)) is not None:
                 rejection = doubt.rejection
-                refusers = () if doubt.first is None else (doubt.first,)
+                refusers = tuple(s for s in (doubt.first, doubt.seconded) if s is not None)
             if rejection is not None:
                 cleared[part] = None
                 for refuser in refusers:
@@ -176,6 +181,9 @@ class Quarantine:
                 self._rejected_by[stream, part] = rejection
             elif doubt is None or doubt.first is None:
                 self._doubts[part] = Doubt(rejection, stream)
+            elif doubt.kin:
+                rejection = doubt.rejection
+                doubt.judge, doubt.seconded = None, stream
             else:
                 rejection = doubt.rejection
                 del self._doubts[part]
@@ -197,9 +205,11 @@ class Quarantine:
         """Every doubt, oldest first."""
         return dict(self._doubts)
 
-    def ask(self, part: Part, judge: Hashable) -> None:
-        """``judge`` is sent the part now; what it answers counts."""
-        self._doubts[part].judge = judge
+    def ask(self, part: Part, judge: Hashable, *, kin: bool = False) -> None:
+        """``judge`` is sent the part now; what it answers counts, between ``kin`` for their own
+        workload alone."""
+        doubt = self._doubts[part]
+        doubt.judge, doubt.kin = judge, kin
 
     def give_up(self, part: Part) -> None:
         """The judge did not answer in time; it is not asked again."""
@@ -217,7 +227,9 @@ class Quarantine:
         for doubt in self._doubts.values():
             doubt.silent.discard(stream)
             if doubt.first == stream:
-                doubt.first = None
+                doubt.first, doubt.seconded = doubt.seconded, None
+            if doubt.seconded == stream:
+                doubt.seconded = None
             if doubt.judge == stream:
                 doubt.judge = None
         for key in [key for key in self._rejected_by if key[0] == stream]:

@@ -16,7 +16,7 @@ from controlplane.graph import AnyNode, Graph
 from controlplane.rollout.blame import behind, objects
 from controlplane.rollout.joined import Fragment, fragment
 from controlplane.rollout.member import Member
-from controlplane.rollout.opinion import judge
+from controlplane.rollout.opinion import judge, kin
 from controlplane.rollout.quarantine import Choice, Doubt, Part, Quarantine, Rejection, Step
 from controlplane.world.log import Forgotten
 from controlplane.world.tables import Cell
@@ -242,7 +242,8 @@ class Verdicts:
         member = judge(self._graph, node, doubt)
         if member is None:
             return False
-        self._quarantine.ask(part, member)
+        related = isinstance(doubt.first, Member) and kin(member, doubt.first)
+        self._quarantine.ask(part, member, kin=related)
         if isinstance(node.value, Resource):
             member.trials[part] = node.value
             trial = partial(self._on_trial, member, (part,))

@@ -33,7 +33,7 @@ status: {{podIP: 127.0.{address}.1, conditions: [{{type: Ready, status: "True"}}
 
 @pytest.fixture
 def mesh(tmp_path: Path) -> Mesh:
-    more = (pod("third", "3", "third"), pod("web-2", "4", "web"))
+    more = (pod("third", "3", "third"), pod("web-2", "4", "web"), pod("web-3", "5", "web"))
     return Mesh(tmp_path, BASE, *more, service("one", "11"), service("two", "12"))
 
 
@@ -216,6 +216,37 @@ def test_another_pod_is_asked_where_one_workload_alone_holds_it(mesh: Mesh) -> N
     asked.take(trial)
     assert version(kin) != old
     assert version(web) == old
+
+
+def test_two_pods_of_one_workload_keep_nothing_from_another(mesh: Mesh) -> None:
+    (web, kin, more), old = doubtful(mesh, "web", "web-2", "web-3")
+    asked, trial = judge(kin, more)
+    asked.refuses = no_cluster
+    asked.take(trial)
+    rest = more if asked is kin else kin
+    time_passes(mesh, 2 * PATIENCE)
+    assert trial_of(rest) is None, "no third of the same workload is tried"
+    assert version(rest) == old
+    (other,) = joined(mesh, "other")
+    mesh.edge.tick(mesh.clock.monotonic())
+    for each in (other, rest):
+        each.drain()
+        assert version(each) != old
+    assert version(web) == version(asked) == old
+    assert len(mesh.verdicts.problems()) == 1
+
+
+def test_when_the_first_of_two_pods_leaves_the_other_still_rejects(mesh: Mesh) -> None:
+    (web, kin), old = doubtful(mesh, "web", "web-2")
+    kin.refuses = no_cluster
+    kin.drain()
+    web.session.close()
+    assert len(mesh.verdicts.problems()) == 1
+    assert version(kin) == old
+    kin.session.close()
+    assert mesh.verdicts.problems() == ()
+    (other,) = joined(mesh, "other")
+    assert version(other) != old
 
 
 def test_a_hostile_sidecar_keeps_no_route_from_the_others(mesh: Mesh) -> None:
