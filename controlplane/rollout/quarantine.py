@@ -96,6 +96,10 @@ class Quarantine:
         """Whether ``stream`` refuses a version that others accept."""
         return (stream, part) in self._rejected_by
 
+    def dissents(self, stream: Hashable) -> bool:
+        """Whether ``stream`` refuses anything that others accept."""
+        return any(each == stream for each, _ in self._rejected_by)
+
     @property
     def calm(self) -> bool:
         """Nothing is suspected or rejected."""

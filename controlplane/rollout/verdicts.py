@@ -112,7 +112,7 @@ class Verdicts:
             parts.extend(self._parts(member, type_url, name, version))
             if type_url == types.ROUTE:
                 member.accepted(name, version)
-        if not self._quarantine.calm:
+        if self._quarantine.dissents(member):
             self._recant(member, parts)
         fresh = [
             part for part in parts if not self._quarantine.approved(part) and not self._old(part)
@@ -136,9 +136,9 @@ class Verdicts:
             return False
         node = hold[1]
         return (
-            self._quarantine.calm
-            and self._quarantine.approves(node, version)
+            self._quarantine.approves(node, version)
             and self._good_at.get(node) == self._graph.revision
+            and not self._quarantine.dissents(member)
         )
 
     def nacked(

@@ -10,6 +10,7 @@ from tests.unit.rollout.mesh import BASE, Client, Mesh, service
 from tests.unit.rollout.test_verdicts import policy, refuse, route
 from xds import types
 from xds.serve.lanes import TRIALS, Flight
+from xds.wire.request import DeltaRequest
 
 CLUSTER = "h|shop|one|80"
 TEXT = "not with me"
@@ -371,3 +372,14 @@ def test_halves_of_a_batch_are_in_flight_a_few_at_a_time(tmp_path: Path) -> None
     assert most == TRIALS
     assert len(mesh.verdicts.rejected()) == len(names)
     assert web.session.settled
+
+
+def test_who_accepts_after_all_is_blamed_no_more(mesh: Mesh) -> None:
+    (web, other), old = doubtful(mesh, "web", "other")
+    other.drain()
+    assert blamed(mesh) == ["web.shop"]
+    web.refuses = lambda *_: ""
+    web.session.receive(DeltaRequest(type_url=types.CLUSTER, subscribe=(CLUSTER,)))
+    web.drain()
+    assert version(web) == version(other) != old
+    assert mesh.verdicts.problems() == ()
