@@ -1,12 +1,13 @@
 """One gRPC stream: moves bytes between the transport and a `Session`, and knows no xDS.
 
-A reader task feeds requests; the handler coroutine writes. It takes the next response only when
-the previous write has completed, so a peer that does not read holds one response, no more.
+A reader task feeds requests; responses are written one by one. The next is taken only when the
+previous write has completed, so a peer that does not read holds one response, no more.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import Any
 
 import grpc
 
@@ -33,7 +34,11 @@ class Pace:
 
 
 class Stream:
-    """Serves one authenticated stream until either side ends it."""
+    """Serves one authenticated stream until either side ends it.
+
+    Writing takes no task: to leave is the commonest thing that a response does, and a future to
+    wait for the next, a task to wake and a coroutine to resume cost as much as making it. `_push` is called in the stream's turn and drives the transport's coroutine itself.
+    """
 
     def __init__(
         self,
@@ -49,10 +54,12 @@ class Stream:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._pace = pace
-        self._idle: asyncio.Future[None] | None = None
-        self._writing = False
+        self._idle = False
+        """Nothing is left to write, and no turn was asked for."""
+        self._write: Generator[Any, None, None] | None = None
+        """A response on its way into the transport."""
         self._left = False
-        self._task: asyncio.Task[None] | None = None
+        self._over: asyncio.Future[None] = self._loop.create_future()
         session.wake = self._wake
 
     async def run(self) -> Denied | None:
@@ -60,21 +67,20 @@ class Stream:
         session = self.session
         expiry = self._expiry()
         reader = self._loop.create_task(self._read())
-        # A task of its own: each resumption would walk through all the coroutines that await it.
-        self._task = self._loop.create_task(self._write())
         code, detail = "OK", "the client left"
         try:
-            await self._task
-        except asyncio.CancelledError:
-            if session.ending is None:
-                raise
+            self._push()
+            await self._over
         except BROKEN:
             detail = "the connection broke"
         finally:
             if expiry is not None:
                 expiry.cancel()
             reader.cancel()
-            self._task = None
+            self._over.cancel()
+            if self._write is not None:
+                self._write.close()
+                self._write = None
             session.close()
             if session.ending is not None:
                 code, detail = session.ending.code, session.ending.detail
@@ -92,34 +98,70 @@ class Stream:
         return self._loop.call_later(delay, self.session.end, reason)
 
     def _wake(self) -> None:
-        idle = self._idle
-        if idle is not None:
-            self._idle = None
-            self._pace.writers.add(idle)
-        elif self._writing and self.session.ending is not None and self._task is not None:
+        if self._idle:
+            self._idle = False
+            self._pace.writers.add(self._push)
+        elif self._write is not None and self.session.ending is not None:
             # A peer that does not read would keep the stream open beyond its end.
-            self._task.cancel()
+            self._end(None)
 
-    async def _write(self) -> None:
+    def _end(self, error: BaseException | None) -> None:
+        if self._over.done():
+            return
+        if error is None:
+            self._over.set_result(None)
+        else:
+            self._over.set_exception(error)
+
+    def _push(self) -> None:
+        """Write what there is, until the transport makes it wait."""
         session = self.session
-        write = self._context.write
-        pushed = self._observer.pushed
-        while session.ending is None:
-            outgoing = session.pull()
-            if outgoing is None:
-                if self._left:
+        try:
+            while not self._over.done():
+                outgoing = session.pull()
+                if outgoing is None:
+                    if self._left or session.ending is not None:
+                        self._end(None)
+                    self._idle = True
                     return
-                self._idle = self._loop.create_future()
-                await self._idle
-                continue
-            batch = outgoing.batch
-            data = with_nonce(batch.body, outgoing.nonce)
-            self._writing = True
-            await write(data)
-            self._writing = False
-            pushed(batch, outgoing.lane, len(data))
-            # A stream at rest must not keep what it sent last: a thousand of them do.
-            del outgoing, batch, data
+                batch = outgoing.batch
+                data = with_nonce(batch.body, outgoing.nonce)
+                self._observer.pushed(batch, outgoing.lane, len(data))
+                self._write = self._context.write(data).__await__()
+                if not self._written():
+                    return
+        except Exception as error:  # noqa: BLE001 - of the transport or a defect: `run` raises it
+            self._write = None
+            self._end(error)
+
+    def _written(self) -> bool:
+        """Whether the transport took the response; if not, `_resume` is called when it may."""
+        write = self._write
+        assert write is not None
+        try:
+            waits_for = write.send(None)
+        except StopIteration:
+            self._write = None
+            return True
+        if waits_for is None:
+            self._loop.call_soon(self._resume)
+        else:
+            # What a task does with the future that a coroutine yields.
+            waits_for._asyncio_future_blocking = False
+            waits_for.add_done_callback(self._resume)
+        return False
+
+    def _resume(self, _: object = None) -> None:
+        if self._write is None:
+            return  # the stream has ended meanwhile
+        try:
+            written = self._written()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - `run` raises it
+            self._write = None
+            self._end(error)
+        else:
+            if written:
+                self._push()
 
     async def _read(self) -> None:
         session = self.session

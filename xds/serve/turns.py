@@ -7,19 +7,20 @@ all. So they queue here, and each turn lets some go.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 
 class Turns:
-    """A queue of futures, of which each turn of the running loop resolves at most ``each``."""
+    """A queue of callbacks, of which each turn of the running loop calls at most ``each``."""
 
     def __init__(self, each: int) -> None:
         self._each = each
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[Callable[[], None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
 
-    def add(self, turn: "asyncio.Future[None]") -> None:
-        """Resolve ``turn`` in one of the next turns, in the order of the calls."""
+    def add(self, turn: Callable[[], None]) -> None:
+        """Call ``turn`` in one of the next turns, in the order of the calls. It must not raise."""
         self._waiting.append(turn)
         if not self._scheduled:
             self._scheduled = True
@@ -28,15 +29,13 @@ class Turns:
     async def mine(self) -> None:
         """Return when it is the caller's turn."""
         turn = self._loop.create_future()
-        self.add(turn)
+        self.add(lambda: None if turn.done() else turn.set_result(None))
         await turn
 
     def _next(self) -> None:
         waiting = self._waiting
         for _ in range(min(self._each, len(waiting))):
-            turn = waiting.popleft()
-            if not turn.done():  # its stream may have ended
-                turn.set_result(None)
+            waiting.popleft()()
         self._scheduled = bool(waiting)
         if waiting:
             self._loop.call_soon(self._next)
