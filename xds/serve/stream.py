@@ -37,7 +37,8 @@ class Stream:
     """Serves one authenticated stream until either side ends it.
 
     Writing takes no task: to leave is the commonest thing that a response does, and a future to
-    wait for the next, a task to wake and a coroutine to resume cost as much as making it. `_push` is called in the stream's turn and drives the transport's coroutine itself.
+    wait for the next, a task to wake and a coroutine to resume cost as much as making it.
+    `_push` is called in the stream's turn and drives the transport's coroutine itself.
     """
 
     def __init__(
