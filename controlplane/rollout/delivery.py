@@ -1,6 +1,6 @@
 """What of the graph goes to a stream: the right version of each resource, and the joined routes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
@@ -32,6 +32,10 @@ FRAGMENTS: frozenset[AnyQuery] = frozenset({host_fragment, contact_fragment})
 """Queries that give a virtual host of a joined table."""
 
 
+def _nothing(member: Member) -> None:
+    """There is nothing to offer."""
+
+
 class Delivery:
     """Owned by the edge."""
 
@@ -55,16 +59,23 @@ class Delivery:
     def offer(self, member: Member, node: AnyNode, lane: Lane = Lane.CONFIG) -> None:
         """Wish a node's value under each name that the stream knows it by. A failed node keeps
         what was sent."""
+        self.offering(node, lane)(member)
+
+    def offering(self, node: AnyNode, lane: Lane = Lane.CONFIG) -> Callable[[Member], None]:
+        """`offer` of one node, to be called for many streams."""
         if node.failure is not None or node.value is ABSENT:
-            return
+            return _nothing
         value: Resource | None = node.value
-        for wanted in member.names.get(node, ()):
-            given = None if value is None else self._verdicts.resource(member, node, value)
-            if wanted.type_url == types.ENDPOINT:
-                lane = Lane.DEMAND
-            member.session.want(
-                wanted.type_url, wanted.name, given, lane, endpoints=wanted.endpoints
-            )
+        version_of = self._verdicts.resource
+        demand, endpoint = Lane.DEMAND, types.ENDPOINT
+
+        def give(member: Member) -> None:
+            for type_url, name, _, _, endpoints in member.names.get(node, ()):
+                given = None if value is None else version_of(member, node, value)
+                asked = demand if type_url == endpoint else lane
+                member.session.want(type_url, name, given, asked, endpoints=endpoints)
+
+        return give
 
     def join(self, member: Member, lane: Lane) -> None:
         """Wish the stream's joined route tables: of its virtual hosts, and of those in first

@@ -196,7 +196,7 @@ class Edge:
                 if node.query in FRAGMENTS:
                     joined.update(dict.fromkeys(streams))  # type: ignore[arg-type]
                 else:
-                    self._each(streams, partial(self._delivery.offer, node=node))  # type: ignore[arg-type]
+                    self._each(streams, self._delivery.offering(node))  # type: ignore[arg-type]
         served = [member for member in reconcile if member.workload is not None]
         self._each(served, partial(self._reconcile, lane=Lane.CONFIG))
         served = [each for each in joined if each not in reconcile and each.workload is not None]

@@ -9,7 +9,7 @@ from controlplane.telemetry.logs import Throttle
 from controlplane.telemetry.metrics import Metrics
 from xds.serve.delta import Batch
 from xds.serve.lanes import Lane
-from xds.types import SHORT
+from xds.types import SECRET, SHORT
 
 OTHER = "other"
 """What types are counted under that are not Envoy's own: a client may name any."""
@@ -33,6 +33,9 @@ class XdsMetrics:
         self._content: Counter[str] = Counter()
         self._removed: Counter[str] = Counter()
         self._sent: Counter[str] = Counter()
+        self._batch: Batch | None = None
+        self._pushes = self._size = 0
+        """How often ``_batch`` left and is not counted yet, and its bytes."""
         self._acks: Counter[str] = Counter()
         self._nacks: Counter[str] = Counter()
         self._latency = metrics.buckets(declared.XDS_ACK_LATENCY)
@@ -51,7 +54,7 @@ class XdsMetrics:
             (declared.XDS_ACKS, self._acks),
             (declared.XDS_NACKS, self._nacks),
         ):
-            metrics.count(metric, partial(dict, counts), "type")
+            metrics.count(metric, partial(self._read, counts), "type")
 
     def opened(self) -> None:
         self._streams += 1
@@ -71,13 +74,31 @@ class XdsMetrics:
         self._received += size
 
     def pushed(self, batch: Batch, lane: Lane, size: int) -> None:
+        if batch is not self._batch:
+            self._count()
+            self._batch = batch
+        self._pushes += 1
+        self._size += size
+        if batch.type_url == SECRET:  # a key must not outlive its stream
+            self._count()
+
+    def _count(self) -> None:
+        """Add what left of the last batch: the same one often leaves a thousand times."""
+        batch, pushes = self._batch, self._pushes
+        if batch is None or not pushes:
+            return
         type_url = SHORT.get(batch.type_url, OTHER)
-        self._responses[type_url] += 1
-        self._resources[type_url] += len(batch.items)
-        self._content[type_url] += batch.content
-        self._sent[type_url] += size
+        self._responses[type_url] += pushes
+        self._resources[type_url] += pushes * len(batch.items)
+        self._content[type_url] += pushes * batch.content
+        self._sent[type_url] += self._size
         if batch.removed:
-            self._removed[type_url] += len(batch.removed)
+            self._removed[type_url] += pushes * len(batch.removed)
+        self._batch, self._pushes, self._size = None, 0, 0
+
+    def _read(self, counts: Counter[str]) -> dict[str, int]:
+        self._count()
+        return dict(counts)
 
     def acked(self, type_url: str, lane: Lane, resources: int, seconds: float) -> None:
         self._acks[SHORT.get(type_url, OTHER)] += 1
