@@ -7,7 +7,7 @@ removed_resources = 6; the order of fields on the wire is free).
 
 from collections.abc import Iterable
 
-from xds.wire.varint import delimited
+from xds.wire.varint import delimited, varint
 
 
 def join(type_url: str, entries: Iterable[bytes], removed: Iterable[str] = ()) -> bytes:
@@ -21,6 +21,6 @@ def join(type_url: str, entries: Iterable[bytes], removed: Iterable[str] = ()) -
 
 
 def with_nonce(body: bytes, nonce: str) -> bytes:
-    """``body`` of `join` with the stream's own nonce, less than 128 bytes long."""
+    """``body`` of `join` with the stream's own nonce."""
     encoded = nonce.encode()
-    return b"%b*%c%b" % (body, len(encoded), encoded)  # "*": field 5, length-delimited
+    return b"%b*%b%b" % (body, varint(len(encoded)), encoded)  # "*": field 5, length-delimited
