@@ -14,7 +14,7 @@ from typing import Any, Final
 from envoy_data_plane import message_pool
 from envoy_data_plane.google.protobuf import Any as ProtoAny
 
-from xds.wire.varint import delimited, tag, varint, zigzag
+from xds.wire.varint import tag, varint, zigzag
 
 Encode = Callable[[Any], bytes]
 """Encodes one message of the class it was compiled for."""
@@ -62,7 +62,7 @@ def encoder(message_class: type) -> Encode:
 
 def _compile(message_class: Any) -> Encode:
     """Generate ``def encode(m)`` with one block per field, in declaration order as ``bytes()``."""
-    scope: dict[str, Any] = {"vi": varint, "zz": zigzag, "delimited": delimited}
+    scope: dict[str, Any] = {"vi": varint, "zz": zigzag}
     lines = ["def encode(m):", " d = m.__dict__", " o = []", " a = o.append"]
     for name, meta in message_class._betterproto.meta_by_field_name.items():
         lines += [f" v = d[{name!r}]", *_field(scope, message_class, name, meta)]
@@ -173,19 +173,23 @@ def _field_class(message_class: Any, name: str) -> type:
 
 def _map(scope: dict[str, Any], message_class: Any, name: str, meta: Any) -> list[str]:
     """Statements that append a map: key (field 1) and value (field 2) are always written."""
-    key, value = meta.map_meta
-    key_body = _body(scope, message_class, name, key, "k")
-    value_body = _body(scope, message_class, name, value, "x")
-    return [
-        " for k, x in v.items():",
-        f"  b = {_entry(key, key_body)} + {_entry(value, value_body)}",
-        *_delimited(scope, meta.number, "  "),
-    ]
+    lines = [" for k, x in v.items():"]
+    for each, variable in zip(meta.map_meta, "kx", strict=True):
+        body = _body(scope, message_class, name, each, variable)
+        lines += [f"  {line}" for line in _entry(scope, each, body, variable)]
+    return [*lines, "  b = k + x", *_delimited(scope, meta.number, "  ")]
 
 
-def _entry(meta: Any, body: str) -> str:
+def _entry(scope: dict[str, Any], meta: Any, body: str, variable: str) -> list[str]:
+    """Statements that make ``variable`` the tag and value of a map's key or value."""
     if meta.proto_type in _VARINT | _ZIGZAG:
-        return f"{tag(meta.number, 0)!r} + {body}"
+        return [f"{variable} = {tag(meta.number, 0)!r} + {body}"]
     if meta.proto_type in _FIXED:
-        return f"{tag(meta.number, _FIXED[meta.proto_type][0])!r} + {body}"
-    return f"delimited({meta.number}, {body})"
+        return [f"{variable} = {tag(meta.number, _FIXED[meta.proto_type][0])!r} + {body}"]
+    key = tag(meta.number, 2)
+    scope[f"t{meta.number}"] = _short_prefixes(key)
+    return [
+        f"b = {body}",
+        "n = len(b)",
+        f"{variable} = (t{meta.number}[n] if n < {_SHORT} else {key!r} + vi(n)) + b",
+    ]

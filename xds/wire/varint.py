@@ -24,6 +24,8 @@ def varint(value: int) -> bytes:
     """Base-128 encoding; a negative value as its 64-bit two's complement (ten bytes)."""
     if 0 <= value < 2048:
         return _TABLE[value]
+    if 0 <= value < 16384:  # ports
+        return bytes((value & 0x7F | 0x80, value >> 7))
     return _long_varint(value & _MASK_64)
 
 
