@@ -60,7 +60,8 @@ class Stream:
         self._write: Generator[Any, None, None] | None = None
         """A response on its way into the transport."""
         self._left = False
-        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._over: asyncio.Future[bool] = self._loop.create_future()
+        """Whether the connection broke."""
         session.wake = self._wake
 
     async def run(self) -> Denied | None:
@@ -71,9 +72,8 @@ class Stream:
         code, detail = "OK", "the client left"
         try:
             self._push()
-            await self._over
-        except BROKEN:
-            detail = "the connection broke"
+            if await self._over:
+                detail = "the connection broke"
         finally:
             if expiry is not None:
                 expiry.cancel()
@@ -107,10 +107,16 @@ class Stream:
             self._end(None)
 
     def _end(self, error: BaseException | None) -> None:
+        broken = False
+        if isinstance(error, BROKEN):
+            broken = True
+            # Its traceback holds frames of this stream, and they the future that holds the error:
+            # a ring that only a collection would free.
+            error.__traceback__ = None
         if self._over.done():
             return
-        if error is None:
-            self._over.set_result(None)
+        if error is None or broken:
+            self._over.set_result(broken)
         else:
             self._over.set_exception(error)
 
