@@ -5,7 +5,9 @@ test answer names that are asked for on demand. It pushes in the order in which 
 """
 
 import asyncio
+import contextlib
 import json
+import os
 import shutil
 import socket
 import sys
@@ -38,11 +40,17 @@ def envoy_binary() -> str:
     return found
 
 
+# Below every ephemeral range, so that no outgoing connection takes a port between its choice
+# and the listener; each worker begins elsewhere, and none is given twice.
+_PORTS = iter(range(20_000 + os.getpid() * 97 % 100 * 100, 32_000))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port is left below 32000")
 
 
 class FixedAds:
