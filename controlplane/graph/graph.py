@@ -97,17 +97,19 @@ class Graph:
         If the node `is_pending` afterwards, or has failed, a `Change` will tell the stream;
         otherwise ``node.value`` is what it starts with. Subscribing twice is once.
         """
-        self._refuse_inside("subscribe")
-        _positional(query, kwargs)
-        node: Node[T] = self.engine.node(query, args)
+        engine = self.engine
+        if engine.calls or kwargs:
+            self._refuse_inside("subscribe")
+            _positional(query, kwargs)
+        node: Node[T] = engine.node(query, args)
         if node.streams is None:
             node.streams = {stream}
             self._roots[node] = ABSENT
-            self.engine.idle.pop(node, None)
-            self.engine.pending[node] = None
+            engine.idle.pop(node, None)
+            engine.pending[node] = None
         elif stream not in node.streams:
             node.streams.add(stream)
-            if node in self.engine.pending or node.failure is not None:
+            if node in engine.pending or node.failure is not None:
                 self._joined.setdefault(node, set()).add(stream)
         return node
 

@@ -24,7 +24,7 @@ from controlplane.durable import (
     state_error,
     write_durably,
 )
-from controlplane.identity.certificate import builder, pem, random_serial, sign
+from controlplane.identity.certificate import builder, issued_by, pem, random_serial, sign
 from controlplane.identity.keyfile import entries, load, load_key, refuse
 from controlplane.identity.keys import PrivateKey, PublicKey, key_id, key_to_pem, make_key
 from xds import names
@@ -52,6 +52,11 @@ class Authority:
     bundle: bytes = field(repr=False)
     """All trusted roots, PEM, concatenated."""
     key_id: str
+    name: x509.Name
+    """What its leaves call their issuer."""
+    identifier: x509.AuthorityKeyIdentifier
+    """Which of several roots made a leaf."""
+    not_after: datetime
     created: bool
     """Made by this call, rather than found: worth a line in the log."""
 
@@ -62,10 +67,6 @@ class Authority:
     @property
     def not_before(self) -> datetime:
         return self.certificate.not_valid_before_utc
-
-    @property
-    def not_after(self) -> datetime:
-        return self.certificate.not_valid_after_utc
 
 
 def load_or_create(directory: Path, now: datetime, *, fs: Fs = OS_FS) -> Authority:
@@ -93,7 +94,16 @@ def _load(directory: Path, created: bool) -> Authority:
             f"it does not hold {directory / CERTIFICATE}, so no peer would trust our leaves",
             f"Add the text of {CERTIFICATE} to it, or restore it from a backup",
         )
-    return Authority(key, certificate, bundle, key_id(key.public_key()), created)
+    return Authority(
+        key,
+        certificate,
+        bundle,
+        key_id(key.public_key()),
+        certificate.subject,
+        issued_by(key),
+        certificate.not_valid_after_utc,
+        created,
+    )
 
 
 def _certificates(path: Path, data: bytes) -> list[x509.Certificate]:

@@ -26,9 +26,19 @@ def builder(
 ) -> x509.CertificateBuilder:
     """A certificate with its key, serial, whole seconds of validity and subject key identifier;
     names, uses and the issuer are the caller's."""
+    return complete(x509.CertificateBuilder(), public, serial, not_before, not_after)
+
+
+def complete(
+    form: x509.CertificateBuilder,
+    public: PublicKey,
+    serial: int,
+    not_before: datetime,
+    not_after: datetime,
+) -> x509.CertificateBuilder:
+    """The same, on a form that has the rest already."""
     return (
-        x509.CertificateBuilder()
-        .public_key(public)
+        form.public_key(public)
         .serial_number(serial)
         .not_valid_before(not_before.replace(microsecond=0))
         .not_valid_after(not_after.replace(microsecond=0))

@@ -13,11 +13,12 @@ from typing import Any, Final
 from uuid import uuid4
 
 import jwt
+from jwt.types import Options
 
 from controlplane.durable import OS_FS, Fs, make_directory, write_durably
 from controlplane.identity import spiffe
 from controlplane.identity.keyfile import entries, load_key
-from controlplane.identity.keys import PrivateKey, key_id, key_to_pem, make_key
+from controlplane.identity.keys import PrivateKey, PublicKey, key_id, key_to_pem, make_key
 
 AUDIENCE: Final = "plait"
 ISSUER: Final = "plait"
@@ -31,7 +32,13 @@ _RESTORE = (
     "Restore the file from a backup, or empty the tokens directory: then every sidecar needs a"
     " new token (meshctl proxy token)"
 )
-_REQUIRED = ("iss", "aud", "sub", "iat", "exp", "jti", "plait")
+_OPTIONS: Final[Options] = {
+    "require": ["iss", "aud", "sub", "iat", "exp", "jti", "plait"],
+    # The times are judged by our clock.
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+}
 
 
 class Token(str):
@@ -101,6 +108,9 @@ class TokenKey:
     key_id: str
     created: bool
     """Made by this call, rather than found."""
+    public: PublicKey = field(repr=False)
+    header: str = field(repr=False)
+    """First part of every token that it signs."""
 
 
 def load_or_create(directory: Path, *, fs: Fs = OS_FS) -> TokenKey:
@@ -114,7 +124,15 @@ def load_or_create(directory: Path, *, fs: Fs = OS_FS) -> TokenKey:
         make_directory(directory)
         write_durably(path, key_to_pem(make_key()), fs=fs)
     key = load_key(path, _RESTORE)
-    return TokenKey(key, key_id(key.public_key()), made)
+    return token_key(key, created=made)
+
+
+def token_key(key: PrivateKey, *, created: bool) -> TokenKey:
+    """What signs with ``key`` and verifies what it has signed."""
+    public = key.public_key()
+    name = key_id(public)
+    signed = jwt.encode({}, key, algorithm=ALGORITHM, headers={"kid": name})
+    return TokenKey(key, name, created, public, signed.partition(".")[0])
 
 
 def sign(
@@ -150,23 +168,20 @@ def verify(key: TokenKey, token: str, now: datetime) -> Claims | Rejected:
     if len(token) > MAX_TOKEN or not token.isascii() or "=" in token:
         return _malformed("it is no JWT of ours")
     try:
-        if jwt.get_unverified_header(token).get("kid") != key.key_id:
+        # Ours all have the same header, and PyJWT reads it once more below.
+        if token.partition(".")[0] != key.header and (
+            jwt.get_unverified_header(token).get("kid") != key.key_id
+        ):
             return Rejected(
                 Denial.UNKNOWN_KEY, "the token is signed by a key of another control plane"
             )
         payload = jwt.decode(
             token,
-            key.key.public_key(),
+            key.public,
             algorithms=[ALGORITHM],
             audience=AUDIENCE,
             issuer=ISSUER,
-            # The times are judged below, by our clock.
-            options={
-                "require": list(_REQUIRED),
-                "verify_exp": False,
-                "verify_iat": False,
-                "verify_nbf": False,
-            },
+            options=_OPTIONS,
         )
     except jwt.InvalidAudienceError:
         return Rejected(Denial.WRONG_AUDIENCE, f"the token is not meant for {AUDIENCE!r}")

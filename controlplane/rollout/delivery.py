@@ -77,6 +77,20 @@ class Delivery:
 
         return give
 
+    def offer_all(self, member: Member, nodes: Iterable[AnyNode], lane: Lane) -> None:
+        """`offer` of many nodes to one stream, of which each is known by one name as a rule."""
+        calm, version_of = self._verdicts.calm, self._verdicts.resource
+        names, want = member.names, member.session.want
+        demand, endpoint = Lane.DEMAND, types.ENDPOINT
+        for node in nodes:
+            if node.failure is not None or node.value is ABSENT:
+                continue
+            value: Resource | None = node.value
+            for type_url, name, _, _, endpoints in names.get(node, ()):
+                given = value if calm or value is None else version_of(member, node, value)
+                asked = demand if type_url == endpoint else lane
+                want(type_url, name, given, asked, endpoints=endpoints)
+
     def join(self, member: Member, lane: Lane) -> None:
         """Wish the stream's joined route tables: of its virtual hosts, and of those in first
         contact."""
@@ -84,12 +98,20 @@ class Delivery:
             return
         chosen: dict[AnyNode, Fragment] = {}
         needs: dict[str, None] = {}
+        calm, holds = self._verdicts.calm, member.holds
         for node, clusters in member.hosts.items():
-            found = self._chosen(member, node, clusters)
+            found = None
+            if calm and all((types.CLUSTER, name) in holds for name in clusters):
+                found = self._fragment(node)
+            else:
+                found = self._chosen(member, node, clusters)
             if found is not None:
                 chosen[node] = found
                 needs.update(dict.fromkeys(clusters))
-        usable = tuple(name for name in needs if self._usable(member, name))
+        if calm:
+            usable = tuple([name for name in needs if (types.CLUSTER, name) in holds])
+        else:
+            usable = tuple(name for name in needs if self._usable(member, name))
         contacted = self._contacted(member)
         for name, contact_only in member.mode.tables:
             hosts = chosen

@@ -1,6 +1,7 @@
 """Which nodes of the graph a stream holds: kept in line with its workload and its promotions."""
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from controlplane.graph import AnyNode, Change, Graph
 from controlplane.rollout import proxyless
@@ -20,6 +21,12 @@ before get there."""
 KEPT = (types.CLUSTER, types.ENDPOINT)
 
 Desired = dict[tuple[str, str], Wanted]
+
+
+@lru_cache(maxsize=256)
+def _ordered(hosts: tuple[AnyNode, ...]) -> tuple[AnyNode, ...]:
+    """By name; the replicas of a workload have the same."""
+    return tuple(sorted(hosts, key=str))
 
 
 class Holdings:
@@ -102,7 +109,7 @@ class Holdings:
             if host not in hosts:
                 self._graph.unsubscribe(member, host)
         # One order in every replica and after every restart: the joined bytes must be equal.
-        member.hosts = dict(sorted(hosts.items(), key=lambda item: str(item[0])))
+        member.hosts = {host: hosts[host] for host in _ordered(tuple(hosts))}
         return desired
 
     def _hold(self, member: Member, desired: Desired, lane: Lane, changes: list[Change]) -> None:
@@ -116,8 +123,7 @@ class Holdings:
                 member.add(wanted, node)
                 added.append(node)
         changes += graph.settle(only=[*added, *member.hosts])
-        for node in added:
-            self._delivery.offer(member, node, lane)
+        self._delivery.offer_all(member, added, lane)
         for type_url, name in dropped:
             if (type_url, name) not in member.holds:
                 member.session.want(type_url, name, None)

@@ -14,8 +14,9 @@ from typing import Any
 from controlplane.api.problem import ObjectRef, Problem, Reason
 from controlplane.graph import AnyNode, Graph
 from controlplane.rollout.blame import behind, objects
-from controlplane.rollout.joined import Fragment, fragment
+from controlplane.rollout.joined import Fragment, fragment, stand_in_table
 from controlplane.rollout.member import Member
+from controlplane.rollout.modes import REDIRECT
 from controlplane.rollout.opinion import judge, kin
 from controlplane.rollout.quarantine import Choice, Doubt, Part, Quarantine, Rejection, Step
 from controlplane.world.log import Forgotten
@@ -73,6 +74,11 @@ class Verdicts:
 
     # --- what a stream gets --------------------------------------------------------------------
 
+    @property
+    def calm(self) -> bool:
+        """No version is suspected or rejected: every stream is given the present ones."""
+        return self._quarantine.calm
+
     def resource(self, member: Member, node: AnyNode, value: Resource) -> Resource | None:
         """The version of a resource that this stream is given; ``None``: it must do without."""
         if self._quarantine.calm or (
@@ -84,7 +90,10 @@ class Verdicts:
             return good
         held = member.session.acked(value.type_url).get(value.name)
         # What the client itself reported is its last good version, although its bytes are lost.
-        return Resource(value.type_url, value.name, held, b"") if held else None
+        if held:
+            return Resource(value.type_url, value.name, held, b"")
+        alone = value.type_url == types.ROUTE and member.mode is REDIRECT
+        return stand_in_table(value.name) if alone else None
 
     def host(self, member: Member, node: AnyNode, value: Fragment) -> Fragment | None:
         """The same for a virtual host."""
@@ -105,13 +114,15 @@ class Verdicts:
         reoffer: Reoffer,
     ) -> None:
         """A response was accepted."""
-        if len(resources) == 1 and self._known(member, type_url, *resources[0]):
+        if self._known(member, type_url, resources):
             return
         parts: list[Part] = []
         for name, version in resources:
             parts.extend(self._parts(member, type_url, name, version))
             if type_url == types.ROUTE:
                 member.accepted(name, version)
+        if self._all_known(member, parts):
+            return
         if self._quarantine.dissents(member):
             self._recant(member, parts)
         fresh = [
@@ -129,17 +140,26 @@ class Verdicts:
         if cleared:
             reoffer({part.node for part in cleared})  # type: ignore[misc]  # nodes
 
-    def _known(self, member: Member, type_url: str, name: str, version: str) -> bool:
+    def _known(self, member: Member, type_url: str, resources: tuple[tuple[str, str], ...]) -> bool:
         """Whether all is known that this ACK says: most ACKs come when others said the same."""
-        hold = member.holds.get((type_url, name))
-        if hold is None or type_url == types.ROUTE:
+        if type_url == types.ROUTE or member.trials or self._quarantine.dissents(member):
             return False
-        node = hold[1]
-        return (
-            self._quarantine.approves(node, version)
-            and self._good_at.get(node) == self._graph.revision
-            and not self._quarantine.dissents(member)
-        )
+        holds, good_at, revision = member.holds, self._good_at, self._graph.revision
+        approves = self._quarantine.approves
+        for name, version in resources:
+            hold = holds.get((type_url, name))
+            if hold is None:
+                continue  # nothing of the graph: a secret, or no longer wanted
+            if good_at.get(hold[1]) != revision or not approves(hold[1], version):
+                return False
+        return True
+
+    def _all_known(self, member: Member, parts: list[Part]) -> bool:
+        """The same for the virtual hosts of a joined table."""
+        if member.trials or self._quarantine.dissents(member):
+            return False
+        good_at, revision, approved = self._good_at, self._graph.revision, self._quarantine.approved
+        return all(good_at.get(part.node) == revision and approved(part) for part in parts)
 
     def nacked(
         self,
@@ -350,6 +370,8 @@ class Verdicts:
             composition = member.compositions.get((name, version))
             if composition is not None:
                 return (composition.tried or composition.parts) if tried else composition.parts
+            if not self._quarantine.calm and version == stand_in_table(name).version:
+                return ()  # it says nothing about what it stands for
         hold = member.holds.get((type_url, name))
         return (Part(hold[1], version),) if hold is not None else ()
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 with instrumented("controlplane.identity", "xds.serve.auth", "xds.versions", "jwt"):
     from controlplane.identity import tokens
     from controlplane.identity.authenticate import TokenAuthenticator
-    from controlplane.identity.keys import key_id
     from xds.serve.auth import Principal, authenticated
 
 from tests.fakes.clock import ManualClock
@@ -43,7 +42,7 @@ CLOCK = ManualClock()
 NOW = int(CLOCK.now().timestamp())
 HOUR = int(timedelta(hours=1).total_seconds())
 SECRET = ec.derive_private_key(20261124, ec.SECP256R1())
-KEY = tokens.TokenKey(SECRET, key_id(SECRET.public_key()), created=False)
+KEY = tokens.token_key(SECRET, created=False)
 JUDGE = TokenAuthenticator(KEY, CLOCK)
 HEADER = json.dumps({"alg": "ES256", "kid": KEY.key_id, "typ": "JWT"}).encode()
 PIECE = re.compile(r"[\w-]{24,}", re.ASCII)

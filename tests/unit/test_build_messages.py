@@ -4,20 +4,24 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from envoy_data_plane.envoy.config.core.v3 import DataSource
 from envoy_data_plane.envoy.config.endpoint.v3 import ClusterLoadAssignment
 from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
+from envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 import Secret, TlsCertificate
 from envoy_data_plane.envoy.service.discovery.v3 import DeltaDiscoveryResponse
 
-from xds.build import clusters, endpoints, listeners, routes
+from xds import types
+from xds.build import clusters, endpoints, listeners, routes, secrets
 from xds.build.filters.order import ORDER
 from xds.build.tls import NOBODY
 from xds.ir.cluster import EdsCluster, StaticCluster, UpstreamTls, Wire
 from xds.ir.endpoint import Endpoint, Health
 from xds.ir.listener import Chain, Codec, Direction, DownstreamTls, Http, Listener, Tcp
 from xds.ir.route import Backend, Forward, Match, PathPrefix, Route, RouteTable, VirtualHost
+from xds.ir.secret import LeafSecret, PrivateBytes
 from xds.wire.dump import readable
 from xds.wire.encode import encode
-from xds.wire.resource import Resource
+from xds.wire.resource import Resource, make
 
 TLS13 = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"}
 REVIEWS = "spiffe://cluster.local/ns/shop/sa/reviews"
@@ -213,6 +217,18 @@ def test_health_and_mtls_of_endpoints() -> None:
     assert [each.get("health_status") for each in points] == [None, "DRAINING", "UNHEALTHY"]
     metadata = {"filter_metadata": {"envoy.transport_socket_match": {"tls": "mtls"}}}
     assert [each.get("metadata") for each in points] == [metadata, None, None]
+
+
+def test_a_leaf_is_what_its_messages_say() -> None:
+    source = LeafSecret("id", b"chain" * 50, PrivateBytes(b"key" * 90), "leaf|1")
+    message = Secret(
+        name="id",
+        tls_certificate=TlsCertificate(
+            certificate_chain=DataSource(inline_bytes=source.chain),
+            private_key=DataSource(inline_bytes=bytes(source.key)),
+        ),
+    )
+    assert secrets.leaf(source) == make(types.SECRET, "id", bytes(message), "leaf|1")
 
 
 def test_an_asked_cluster_keeps_the_name_as_asked() -> None:
