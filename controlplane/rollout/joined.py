@@ -9,17 +9,26 @@ host.
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
 from controlplane.rollout.quarantine import Part
-from xds.build.routes import host_fragment, join_first_contact, join_proxy_routes
-from xds.ir.route import Match, Respond, Route, VirtualHost
+from xds.build.routes import host_fragment, join_first_contact, join_proxy_routes, route_table
+from xds.ir.route import Match, Respond, Route, RouteTable, VirtualHost
 from xds.wire.resource import Resource
 
 CACHE = 512
 CACHE_BYTES = 64 << 20
 """Most bytes of the joined configurations in a cache; one of 2,000 hosts has 2 MB."""
+
+_REJECTED = (
+    Route(
+        "rejected",
+        Match(),
+        Respond(503, "plait: Envoy rejected the routes of this destination; see: meshctl status\n"),
+    ),
+)
 
 Table = Literal["px", "pxfc", "fc"]
 
@@ -51,9 +60,14 @@ def fragment(body: bytes) -> Fragment:
 
 def stand_in(host: VirtualHost) -> Fragment:
     """What stands in for a virtual host that Envoy refuses and that has no last good form."""
-    text = "plait: Envoy rejected the routes of this destination; see: meshctl status\n"
-    route = Route("rejected", Match(), Respond(503, text))
-    return replace(fragment(host_fragment(replace(host, routes=(route,)))), stands_in=True)
+    return replace(fragment(host_fragment(replace(host, routes=_REJECTED))), stands_in=True)
+
+
+@lru_cache(maxsize=1024)
+def stand_in_table(name: str) -> Resource:
+    """The same for the route configuration of one promoted destination. Without any Envoy would
+    answer 404, as if there were no such path."""
+    return route_table(RouteTable(name, (VirtualHost(name, ("*",), _REJECTED),)))
 
 
 class JoinCache:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.rollout.mesh import Mesh, service
+from tests.unit.rollout.test_verdicts import refuse, route
 from xds import types
 
 POD = """
@@ -115,3 +116,31 @@ def test_a_protocol_that_changes_keeps_the_old_cluster_while_connections_drain(m
     web.drain()
     assert "h|shop|reviews|80" not in web.held[types.CLUSTER]
     assert "t|shop|reviews|80" in web.held[types.CLUSTER]
+
+
+def test_routes_that_were_never_good_answer_503_at_the_promoted_listener_too(mesh: Mesh) -> None:
+    mesh.apply(route("reviews", "poison"))
+    web = mesh.connect("web", routes=("fc",))
+    web.refuses = refuse("poison")  # type: ignore[assignment]
+    web.ask(VIP, capture="f")
+    web.ask("240.0.0.8:80", capture="f")
+    table = "r|shop|reviews|80"
+    for name in ("fc", table):
+        body = web.bodies[types.ROUTE, name]
+        assert b"Envoy rejected the routes" in body
+        assert b"poison" not in body
+    assert b"Envoy rejected" not in web.bodies[types.ROUTE, "r|shop|ratings|80"]
+    assert "HTTPRoute shop/reviews" in [str(each.object) for each in mesh.verdicts.problems()]
+
+    nacks = len(web.nacks)
+    again = mesh.connect("web", routes=("fc",), held=web)
+    again.refuses = refuse("poison")  # type: ignore[assignment]
+    assert again.held[types.ROUTE][table] == web.held[types.ROUTE][table]
+    mesh.apply(route("reviews", "poison-still"))
+    again.drain()
+    assert len(web.nacks) == nacks
+    assert b"poison" not in again.bodies.get((types.ROUTE, table), b"")
+    mesh.apply(route("reviews", "mended"))
+    again.drain()
+    assert b"/mended" in again.bodies[types.ROUTE, table]
+    assert mesh.verdicts.problems() == ()
