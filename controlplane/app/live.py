@@ -4,6 +4,7 @@ import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version as package_version
 from typing import Any
 
@@ -14,7 +15,7 @@ from controlplane.app.live_identity import Identities
 from controlplane.app.live_objects import Objects
 from controlplane.app.live_parts import LiveParts
 from controlplane.app.live_sidecars import Sidecars, text
-from controlplane.app.live_simulation import simulated
+from controlplane.app.live_simulation import held, simulated
 from controlplane.app.release import release
 from controlplane.app.statedir import CannotStart
 from controlplane.telemetry.mesh import MeshReadings
@@ -151,7 +152,11 @@ class Live:
         key = Key(self._parts.settings.cluster, *source)
         if self._parts.graph.world.get(PODS, key) is None:
             raise not_found(f"pod {source[0]}/{source[1]}", "See the pods: meshctl proxy list")
-        return simulated(self._parts.graph, key, authority, method, path, tuple(headers))
+        found = simulated(self._parts.graph, key, authority, method, path, tuple(headers))
+        members = {member.pod: member for member in self._sidecars.members()}
+        edge = self._parts.edge
+        now = held(found, members.get(key), edge.eviction, self._parts.learnt)
+        return replace(found, held=now)
 
     # --- objects -------------------------------------------------------------------------------
 

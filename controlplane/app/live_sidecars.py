@@ -121,6 +121,7 @@ class Sidecars:
             else round(clock.monotonic() - member.acked_at, 1),
             serial=serial(leaf.serial) if leaf else "",
             not_after=text(leaf.not_after) if leaf else "",
+            not_after_in=round((leaf.not_after - clock.now()).total_seconds()) if leaf else None,
         )
 
     def evict(

@@ -206,6 +206,8 @@ class ProxySummary:
     """Serial number of its certificate, hexadecimal as Envoy prints it."""
     not_after: str = ""
     """When that certificate ends."""
+    not_after_in: float | None = None
+    """Seconds until then, below zero when it has ended; null: it holds none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +351,9 @@ class Simulated:
     problems: tuple[Problem, ...] = ()
     promotion: str = ""
     """What the sidecar holds for the destination once it was asked for, or ``no:`` and why not."""
+    held: str = ""
+    """Whether the sidecar holds that now: ``yes``, or ``no:`` and why not; empty where it never
+    will."""
 
 
 # --- changes ------------------------------------------------------------------------------

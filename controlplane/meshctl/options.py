@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from controlplane.api.registry import KINDS
-from controlplane.meshctl.output import Output
+from controlplane.meshctl.output import Output, WideOutput
 
 COMPLETION_TIMEOUT = 1.0
 """Seconds that a completion may take."""
@@ -82,6 +82,9 @@ Namespace = Annotated[
     ),
 ]
 Format = Annotated[Output, typer.Option("-o", "--output", help="Form of the result.")]
+WideFormat = Annotated[
+    WideOutput, typer.Option("-o", "--output", help="Form of the result; wide: every column.")
+]
 Timeout = Annotated[
     str,
     typer.Option("--timeout", help="Longest time to wait, for example 30s or 2m."),

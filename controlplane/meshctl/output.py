@@ -26,12 +26,27 @@ class Output(StrEnum):
     YAML = "yaml"
 
 
+class WideOutput(StrEnum):
+    """`Output` of a command that leaves columns out of its table."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+
+    @property
+    def form(self) -> Output:
+        return Output.TABLE if self is WideOutput.WIDE else Output(self.value)
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     empty: str = "none"
     """Printed in place of a table without rows."""
+    gap: int = 3
+    """Spaces between two columns."""
 
 
 Block = str | Table
@@ -71,7 +86,9 @@ def _padded(table: Table) -> list[str]:
     lines = [table.columns, *table.rows]
     widths = [max(len(line[n]) for line in lines) for n in range(len(table.columns))]
     return [
-        "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        (" " * table.gap)
+        .join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        .rstrip()
         for line in lines
     ]
 
@@ -81,7 +98,7 @@ def _print_rich(table: Table) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    drawn = RichTable(box=None, pad_edge=False, padding=(0, table.gap, 0, 0), header_style="bold")
     for column in table.columns:
         drawn.add_column(column, overflow="fold")
     for row in table.rows:

@@ -12,7 +12,15 @@ import typer
 from controlplane.app.views import Delivery, Proxies, ProxyConfig, ProxySummary, ResourceView
 from controlplane.meshctl import names, options
 from controlplane.meshctl.client import call, proxy_path
-from controlplane.meshctl.output import Block, Output, Table, amount, print_result, yes
+from controlplane.meshctl.output import (
+    Block,
+    Output,
+    Table,
+    WideOutput,
+    amount,
+    print_result,
+    yes,
+)
 from controlplane.meshctl.trouble import Exit
 
 SERIAL = 10
@@ -20,12 +28,16 @@ SERIAL = 10
 
 LIST_HELP = """List the sidecars, and pods whose sidecar is not connected.
 
-LEARNT counts the destinations that the workload knows, PROMOTED those that this sidecar holds,
-ASKED the names it asked for since it started. MEMORY is what Envoy has allocated.
+PROMOTED counts the destinations that a sidecar holds and, behind the stroke, those that its
+workload has learnt; ASKED the names it asked for since it started. MEMORY is what Envoy has
+allocated, ACKED how long ago it last acknowledged anything, CERT how much longer its certificate
+is valid.
 
 [bold]Examples[/bold]
 
   meshctl proxy list
+
+  meshctl proxy list -o wide
 
   meshctl proxy list -n shop -o json
 """
@@ -56,13 +68,14 @@ Body = Annotated[
 def run_list(
     namespace: options.Namespace = None,
     state: options.State = None,
-    output: options.Format = Output.TABLE,
+    output: options.WideFormat = WideOutput.TABLE,
 ) -> None:
     found = call(state, lambda client: client.get(Proxies, "/v1/proxies"))
     if namespace is not None:
         ending = f".{namespace}"
         found = Proxies(tuple(each for each in found.proxies if each.pod.endswith(ending)))
-    print_result(found, output, list_blocks)
+    wide = output is WideOutput.WIDE
+    print_result(found, output.form, lambda shown: list_blocks(shown, wide=wide))
 
 
 def run_config(
@@ -85,15 +98,10 @@ def run_config(
     raise typer.Exit(Exit.PROBLEMS if rejected else Exit.OK)
 
 
-def list_blocks(found: Proxies) -> Iterable[Block]:
-    yield Table(
-        (
-            *("POD", "WORKLOAD", "CAPTURE", "STATE", "ACKED", "LAST ACK", "LEARNT", "PROMOTED"),
-            *("ASKED", "MEMORY", "CERTIFICATE", "UNTIL"),
-        ),
-        tuple(_line(each) for each in found.proxies),
-        "no sidecars",
-    )
+def list_blocks(found: Proxies, *, wide: bool = False) -> Iterable[Block]:
+    columns = _WIDE if wide else _NARROW
+    rows = tuple(_wide(each) if wide else _narrow(each) for each in found.proxies)
+    yield Table(columns, rows, "no sidecars", gap=2)
     for each in found.proxies:
         if each.exhausted:
             yield ""
@@ -103,23 +111,59 @@ def list_blocks(found: Proxies) -> Iterable[Block]:
             )
 
 
-def _line(each: ProxySummary) -> tuple[str, ...]:
+# Pods of up to 17 characters, with the namespace, fit into a terminal of 80 columns.
+_NARROW = ("POD", "CAPTURE", "STATE", "ACKED", "PROMOTED", "ASKED", "MEMORY", "CERT")
+_WIDE = (
+    *("POD", "WORKLOAD", "CAPTURE", "STATE", "ACKED", "LAST ACK", "LEARNT", "PROMOTED"),
+    *("ASKED", "MEMORY", "CERTIFICATE", "UNTIL"),
+)
+
+
+def _narrow(each: ProxySummary) -> tuple[str, ...]:
+    if not each.connected:
+        return (each.pod, "-", "disconnected", *"-----")
+    left = each.not_after_in
+    return (
+        each.pod,
+        each.capture,
+        _state(each),
+        _ago(each),
+        f"{each.promoted}/{each.learnt}",
+        str(each.asked),
+        _memory(each),
+        "-" if left is None else _age(left) if left > 0 else "ended",
+    )
+
+
+def _wide(each: ProxySummary) -> tuple[str, ...]:
     if not each.connected:
         return (each.pod, each.workload, "-", "disconnected", *"--------")
     return (
         each.pod,
         each.workload,
         each.capture,
-        "rejecting" if each.rejected else "waiting" if each.waiting else "current",
+        _state(each),
         f"{each.acked}/{each.resources}",
-        "-" if each.acked_ago is None else f"{_age(each.acked_ago)} ago",
+        _ago(each),
         str(each.learnt),
         str(each.promoted),
         str(each.asked),
-        "-" if each.memory is None else f"{each.memory / 1e6:.1f} MB",
+        _memory(each),
         f"{each.serial[:8]}…" if len(each.serial) > SERIAL else each.serial or "-",
         each.not_after or "-",
     )
+
+
+def _state(each: ProxySummary) -> str:
+    return "rejecting" if each.rejected else "waiting" if each.waiting else "current"
+
+
+def _ago(each: ProxySummary) -> str:
+    return "-" if each.acked_ago is None else f"{_age(each.acked_ago)} ago"
+
+
+def _memory(each: ProxySummary) -> str:
+    return "-" if each.memory is None else f"{each.memory / 1e6:.1f} MB"
 
 
 def _age(seconds: float) -> str:

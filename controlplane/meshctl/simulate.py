@@ -16,6 +16,7 @@ HELP = """Show route, split, policies, retries and mTLS that a request would mee
 
 SRC is a pod, DST what the application would call: a Service name with or without namespace and
 port. The answer comes from the configuration that is served, not from a sidecar; nothing is sent.
+PROMOTED is what the sidecar gets for the destination when it is used, HELD whether it has it now.
 
 [bold]Examples[/bold]
 
@@ -74,6 +75,7 @@ def blocks(result: Simulated) -> Iterable[Block]:
         ("timeout", result.timeout),
         ("retries", result.retries),
         ("promoted", result.promotion),
+        ("held", result.held),
     )
     for name, value in facts:
         if value:

@@ -200,7 +200,8 @@ class Eviction:
         if state.tcp and (sidecar is None or sidecar.usage.reported is None):
             return "the sidecar has not reported yet whether connections are open"
         if state.tcp and state.active:
-            return f"{state.active} open TCP connections would be cut"
+            connections = "connection" if state.active == 1 else "connections"
+            return f"{state.active} open TCP {connections} would be cut"
         return ""
 
     def _evict(self, member: Member, states: Iterable[State]) -> None:

@@ -14,6 +14,7 @@ from controlplane.world.schema import PODS, PODS_BY_ADDRESS
 APP_ADDRESS: Final = "mesh.plait.dev/app-address"
 CAPTURE: Final = "mesh.plait.dev/capture"
 TCP_FORWARDS: Final = "mesh.plait.dev/tcp-forwards"
+EXCLUSIONS: Final = "mesh.plait.dev/exclude-"
 _ZONE: Final = "topology.kubernetes.io/zone"
 _REGION: Final = "topology.kubernetes.io/region"
 _ENDED: Final = ("Succeeded", "Failed")
@@ -41,6 +42,8 @@ class Instance:
     """Proxy mode: the text of the declared TCP forwards."""
     capture: str = ""
     """What the pod's annotation says; empty: it follows from the rest."""
+    exclusions: Labels = ()
+    """Annotations that take something out of redirection."""
 
 
 class Member(NamedTuple):
@@ -71,6 +74,7 @@ def _instance(pod: Pod) -> Instance | None:
         app_address=annotations.get(APP_ADDRESS, ""),
         forwards=annotations.get(TCP_FORWARDS, ""),
         capture=annotations.get(CAPTURE, ""),
+        exclusions=tuple(each for each in pod.annotations if each[0].startswith(EXCLUSIONS)),
     )
 
 

@@ -284,7 +284,8 @@ def _share(trace: _Trace, backend: Backend, total: int) -> Share:
     healthy = [each for each in found if each.health is Health.HEALTHY]
     mtls = _mtls(healthy)
     wire = {"h": "HTTP/2", "m": "HTTP/1.1", "t": "TCP"}[name.kind]
-    trace.say(f"{percent:g} % to {label}: {len(healthy)} endpoints, {wire}, {mtls or 'nobody'}")
+    count = "1 endpoint" if len(healthy) == 1 else f"{len(healthy)} endpoints"
+    trace.say(f"{percent:g} % to {label}: {count}, {wire}, {mtls or 'nobody'}")
     if not healthy and backend.weight:
         trace.say(f"{label} has no healthy endpoint: its requests get 503 (UH)")
     _refusals(trace, healthy)

@@ -91,6 +91,19 @@ def test_proxy_list_of_one_namespace(mesh: Mesh, meshctl: Meshctl) -> None:
     assert meshctl("proxy", "list", "-n", "pay").out == "no sidecars\n"
 
 
+def test_proxy_list_fits_a_terminal_and_leaves_out_nothing(mesh: Mesh, meshctl: Meshctl) -> None:
+    narrow = meshctl("proxy", "list").out.splitlines()
+    assert max(map(len, narrow)) <= 80
+    assert narrow[2].split() == [
+        *("reviews-v1.shop", "proxy", "current", "2m", "ago", "2/3", "5", "6.5", "MB", "1h"),
+    ]
+    wide = meshctl("proxy", "list", "-o", "wide").out.splitlines()
+    assert wide[2].split() == [
+        *("reviews-v1.shop", "reviews-v1", "proxy", "current", "12/12", "2m", "ago", "3", "2"),
+        *("5", "6.5", "MB", "5af35af3…", "2026-01-02T04:05:00Z"),
+    ]
+
+
 def test_simulate_reports_problems_in_the_exit_code(mesh: Mesh, meshctl: Meshctl) -> None:
     called = meshctl("simulate", "web.shop", "nowhere")
     assert called.code == Exit.PROBLEMS

@@ -167,6 +167,7 @@ class FakeInspector:
             acked_ago=125.0,
             serial="5af3" * 10,
             not_after="2026-01-02T04:05:00Z",
+            not_after_in=3_600.0,
         )
 
     def evict(
@@ -278,6 +279,7 @@ class FakeInspector:
                 views.Share("reviews-v2", "h|shop|reviews-v2|9080", 20, 20.0, "mTLS", 1),
             ),
             "2s", "2 on 5xx", 0, tuple(lines), promotion="virtual host r|shop|reviews|9080",
+            held="yes",
         )  # fmt: skip
 
     def progress(self, ref: ObjectRef) -> views.Progress:

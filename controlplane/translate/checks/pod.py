@@ -21,6 +21,7 @@ from controlplane.translate.redirect import OWN_PORTS
 from controlplane.translate.services import shape
 from controlplane.translate.workloads import Capture
 from controlplane.world.rows import Key
+from sidecar.redirect.exclusions import Refused, plan_of
 
 _ANNOTATION = "metadata.annotations[{}]"
 
@@ -90,6 +91,16 @@ def _redirect_mode(q: Reader, me: ObjectRef, found: Instance) -> Iterator[Proble
         remedy = "Remove the annotation; dial the Service itself"
         field = _ANNOTATION.format(TCP_FORWARDS)
         yield Problem(me, Reason.UNSUPPORTED_VALUE, message, remedy, field, Severity.WARNING)
+    yield from _exclusions(me, found)
+
+
+def _exclusions(me: ObjectRef, found: Instance) -> Iterator[Problem]:
+    """What keeps the pod's redirection from being applied, and the pod from starting."""
+    plan = plan_of(dict(found.exclusions), ())
+    for fault in plan.faults if isinstance(plan, Refused) else ():
+        field = _ANNOTATION.format(fault.annotation)
+        message = f"{fault.message}; nothing of the pod is redirected until this is mended"
+        yield Problem(me, Reason.INVALID, message, fault.remedy, field)
 
 
 def _disagreement(q: Reader, me: ObjectRef, found: Instance) -> Iterator[Problem]:

@@ -26,7 +26,10 @@ async def mesh() -> AsyncIterator[Mesh]:
             manifests.mesh_config(onDemand={"bucket": "1s", "idle": "2s", "floor": 0}),
             mesh.pod(1, "web"),
             mesh.pod(2, "backend", ports={"http": 8080}),
-            *(manifests.service(n, [(80, "http", "http")], {"app": "backend"}) for n in names),
+            *(
+                manifests.service(n, [(80, "http", "http")], {"app": "backend"})
+                for n in (*names, "nobody")
+            ),
         )
         await mesh.serve()
         await mesh.app(2, "backend", 8080)
@@ -83,11 +86,21 @@ async def test_by_hand_under_load(mesh: Mesh) -> None:
     assert kept.out == "" or "asked for just now" in kept.out
 
 
+async def held(mesh: Mesh, service: str) -> str:
+    """What a simulation of web says about its sidecar."""
+    return str(
+        (await mesh.plait.meshctl("simulate", "web.shop", service, "-o", "json")).json["held"]
+    )
+
+
 async def test_what_was_evicted_does_not_come_back_with_a_restart(mesh: Mesh) -> None:
     web = mesh.sidecars["web"]
     async with Load(web.address, PROXY, "steady.shop") as steady:
+        assert (await held(mesh, "nobody")).startswith("no: the pod has not asked")
         await web.get_http1("fleeting.shop")
         await gone(web)
+        assert await held(mesh, "steady") == "yes"
+        assert (await held(mesh, "fleeting")).startswith("no: it was taken back")
         await mesh.plait.kill()
         await mesh.plait.start()
         await mesh.plait.settled(2)

@@ -116,7 +116,7 @@ async def test_open_tcp_connections_are_use(mesh: NetMesh) -> None:
             assert held in await mesh.promoted("web")
             body = {"destinations": [f"{vip(HELD)}:7000"], "idle": None}
             [kept] = (await mesh.plait.post("/v1/proxies/shop/web/evict", body))["kept"]
-            assert "open TCP connections" in kept["reason"]
+            assert "open TCP connection" in kept["reason"]
             for stream in watched:
                 await echoed(stream)
             if watched is streams:

@@ -38,6 +38,11 @@ def test_a_request_without_any_route() -> None:
     assert any("spiffe://cluster.local/ns/shop/sa/web" in line for line in result.lines)
 
 
+def test_one_endpoint_is_not_endpoints() -> None:
+    [said] = [line for line in run(bookstore(), "reviews-v1").lines if "endpoint" in line]
+    assert said == "100 % to shop/reviews-v1:80: 1 endpoint, HTTP/2, mTLS"
+
+
 def test_a_split_with_policies_and_a_header_that_decides() -> None:
     rules = [
         {
