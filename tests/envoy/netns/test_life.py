@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -27,8 +28,8 @@ PENDING = 40
 """First number of Services that are used while the control plane is killed."""
 ASK_LIMIT = 3.0
 """Seconds after which Envoy gives up a question (`ON_DEMAND_TIMEOUT`)."""
-DELAYS = (0.0, 0.005, 0.02)
-"""Seconds from a first contact to the death of the control plane."""
+AGES = (0.0, 0.003, 0.006, 0.01, 0.02, 0.04)
+"""Seconds from first contacts, each with a Service of its own, to the control plane's death."""
 
 
 def backend(mesh: NetMesh, name: str, *, ready: bool = True) -> Document:
@@ -50,7 +51,10 @@ async def mesh() -> AsyncIterator[NetMesh]:
             service("new", NEW, HTTP, TCP, selector=ALL),
             service("v1", V1, HTTP, selector={"v": "v1"}),
             service("v2", V2, HTTP, selector={"v": "v2"}),
-            *(service(f"pending-{n}", PENDING + n, HTTP, selector=ALL) for n in range(len(DELAYS))),
+            *(
+                service(f"pending-{n}", PENDING + n, HTTP, TCP, selector=ALL)
+                for n in range(len(AGES))
+            ),
         )
         await mesh.serve()
         await mesh.bring_up("web", "v1", "v2")
@@ -159,22 +163,30 @@ async def test_the_control_plane_is_away(mesh: NetMesh) -> None:
 
 
 async def test_the_control_plane_dies_in_the_middle_of_a_promotion(mesh: NetMesh) -> None:
+    """Of twelve, HTTP and TCP, each as far as it gets in its time: whatever had left, what hung
+    is served or fails within the time-out, and all heals."""
     web = mesh.sidecars["web"]
     await learn(mesh, KNOWN)
+
+    async def contact(number: int, age: float) -> None:
+        await asyncio.sleep(max(AGES) - age)
+        async with asyncio.timeout(ASK_LIMIT + 10):
+            await asyncio.gather(answered(mesh, number), mesh.closed("web", vip(number), 7000))
+
+    async def heals(number: int) -> bool:
+        return await answered(mesh, number) and not await mesh.closed("web", vip(number), 7000)
+
     with mesh.inside("web"):
-        async with Load(vip(KNOWN), 80, "known") as load:
-            for number, delay in enumerate(DELAYS, PENDING):
-                contact = asyncio.create_task(answered(mesh, number))
-                await asyncio.sleep(delay)
-                await mesh.plait.kill()
-                await contact
-                await mesh.plait.start()
-
-                async def heals(number: int = number) -> bool:
-                    return await answered(mesh, number)
-
-                await web.until(f"answered by Service {number}", heals)
-                await mesh.until_promoted("web", vip(number), 80)
+        async with Load(vip(KNOWN), 80, "known", tcp=7000) as load:
+            dying = list(enumerate(AGES, PENDING))
+            contacts = asyncio.gather(*(contact(number, age) for number, age in dying))
+            await asyncio.sleep(max(AGES))
+            await mesh.plait.kill()
+            await asyncio.gather(contacts, mesh.plait.start())
+            for number, _ in dying:
+                await web.until(f"answered by Service {number}", partial(heals, number))
+                for port in (80, 7000):
+                    await mesh.until_promoted("web", vip(number), port)
             await mesh.plait.settled(len(mesh.sidecars))
             assert load.failures == []
 
