@@ -102,23 +102,28 @@ class Graph:
             self._refuse_inside("subscribe")
             _positional(query, kwargs)
         node: Node[T] = engine.node(query, args)
+        self.join(stream, node)
+        return node
+
+    def join(self, stream: Hashable, node: AnyNode) -> None:
+        """`subscribe` to a node that another stream subscribed to at this revision."""
+        engine = self.engine
         if node.streams is None:
-            node.streams = {stream}
+            node.streams = {stream: None}
             self._roots[node] = ABSENT
             engine.idle.pop(node, None)
             engine.pending[node] = None
         elif stream not in node.streams:
-            node.streams.add(stream)
+            node.streams[stream] = None
             if node in engine.pending or node.failure is not None:
                 self._joined.setdefault(node, set()).add(stream)
-        return node
 
     def unsubscribe(self, stream: Hashable, node: AnyNode) -> None:
         """Undo `subscribe`. Raises KeyError if the stream holds no subscription to it."""
         self._refuse_inside("unsubscribe")
         if node.streams is None:
             raise KeyError(stream)
-        node.streams.remove(stream)
+        del node.streams[stream]
         if (joined := self._joined.get(node)) is not None:
             joined.discard(stream)
         if not node.streams:
@@ -129,7 +134,7 @@ class Graph:
 
     def streams(self, node: AnyNode) -> AbstractSet[Hashable]:
         """The live set of a node's subscribers."""
-        return node.streams if node.streams is not None else frozenset()
+        return node.streams.keys() if node.streams is not None else frozenset()
 
     @property
     def roots(self) -> AbstractSet[AnyNode]:
@@ -203,7 +208,7 @@ class Graph:
         joined = self._joined.pop(node, None) if self._joined else None
         if not equal(old, new):
             self._roots[node] = new
-            return Change(node, old, new, node.streams)
+            return Change(node, old, new, node.streams.keys())
         return Change(node, ABSENT, new, joined) if joined else None
 
     # --- reading --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from controlplane.rollout import proxyless
 from controlplane.rollout.delivery import Delivery
 from controlplane.rollout.member import Member, difference
 from controlplane.rollout.modes import Found
+from controlplane.rollout.replicas import Replicas, Share
 from controlplane.translate.resources import fixed
 from controlplane.translate.scope import Wanted
 from xds import types
@@ -43,6 +44,7 @@ class Holdings:
         self._delivery = delivery
         self._publish = publish
         self._monotonic = monotonic
+        self._replicas = Replicas(graph)
 
     def reconcile(self, member: Member, lane: Lane) -> None:
         """Subscribe to what the stream is to hold, drop the rest, and wish what is new."""
@@ -56,13 +58,37 @@ class Holdings:
         if member.fixed_node is None:
             member.fixed_node = graph.subscribe(member, fixed, member.pod)
         gone, new = difference(member.destinations, member.promotions.targets)
+        kin = self._replicas.kin(member, new)
+        share = self._replicas.find(kin)
+        if share is not None and self._give(member, share, lane):
+            return
         for target in gone:
             graph.unsubscribe(member, member.destinations.pop(target))
         for target in new:
             part = member.mode.part(work, target)
             member.destinations[target] = graph.subscribe(member, part.query, *part.args)
         changes = graph.settle(only=[member.fixed_node, *member.destinations.values()])
-        self._hold(member, self._desired(member), lane, changes)
+        desired = self._desired(member)
+        self._hold(member, desired, lane, changes)
+        if kin is not None:
+            self._replicas.keep(kin, member, frozenset(self._fixed(member)))
+
+    def _give(self, member: Member, share: Share, lane: Lane) -> bool:
+        """Let the stream hold what a replica of its workload was given, and what is its own."""
+        graph = self._graph
+        changes = graph.settle(only=[member.fixed_node]) if member.fixed_node is not None else []
+        own = self._fixed(member)
+        if any(own.get(key) != hold[0] for key, hold in member.holds.items()):
+            return False  # something is to be dropped first
+        if not own.keys().isdisjoint(share.holds) or not self._replicas.give(share, member):
+            return False
+        added = self._add(member, own)
+        if graph.pending:
+            nodes = (*added, *share.destinations.values(), *share.names, *share.hosts)
+            changes += graph.settle(only=nodes)
+        self._delivery.offer_all(member, (*added, *share.names), lane)
+        self._joined(member, lane, changes)
+        return True
 
     def release(self, member: Member) -> None:
         """Drop every subscription but that to the workload. Wishes stay as they are."""
@@ -88,10 +114,7 @@ class Holdings:
                 member.session.want(*key, None)
 
     def _desired(self, member: Member) -> Desired:
-        desired: Desired = {}
-        fixed_: Iterable[Wanted] = self._delivery.value(member.fixed_node) or ()
-        for each in fixed_:
-            desired[each.type_url, each.name] = each
+        desired = self._fixed(member)
         hosts: dict[AnyNode, tuple[str, ...]] = {}
         contacting = member.promotions.contacting()
         lasting = not all(contact_only for _, contact_only in member.mode.tables)
@@ -112,21 +135,36 @@ class Holdings:
         member.hosts = {host: hosts[host] for host in _ordered(tuple(hosts))}
         return desired
 
+    def _fixed(self, member: Member) -> Desired:
+        """What it holds whatever it talks to."""
+        fixed_: Iterable[Wanted] = self._delivery.value(member.fixed_node) or ()
+        return {(each.type_url, each.name): each for each in fixed_}
+
     def _hold(self, member: Member, desired: Desired, lane: Lane, changes: list[Change]) -> None:
         graph = self._graph
         dropped = self._drop(member, desired)
-        added = []
-        for key, wanted in desired.items():
-            member.retained.pop(key, None)
-            if key not in member.holds:
-                node = graph.subscribe(member, wanted.query, *wanted.args)
-                member.add(wanted, node)
-                added.append(node)
+        for key in tuple(member.retained):
+            if key in desired:
+                del member.retained[key]
+        added = self._add(member, desired)
         changes += graph.settle(only=[*added, *member.hosts])
         self._delivery.offer_all(member, added, lane)
         for type_url, name in dropped:
             if (type_url, name) not in member.holds:
                 member.session.want(type_url, name, None)
+        self._joined(member, lane, changes)
+
+    def _add(self, member: Member, desired: Desired) -> list[AnyNode]:
+        """Subscribe to what is wanted and not held; returns its nodes."""
+        added = []
+        for key, wanted in desired.items():
+            if key not in member.holds:
+                node = self._graph.subscribe(member, wanted.query, *wanted.args)
+                member.add(wanted, node)
+                added.append(node)
+        return added
+
+    def _joined(self, member: Member, lane: Lane, changes: list[Change]) -> None:
         self._delivery.join(member, lane)
         others = [change for change in changes if len(change.streams) > (member in change.streams)]
         if others:

@@ -9,6 +9,7 @@ the same, says the capture mode.
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
+from sys import intern
 
 from xds.names import AskedName, parse_asked
 
@@ -160,6 +161,7 @@ class Promotions:
         new = []
         for target in targets:
             if target not in self._targets and len(self._targets) < self._ceiling:
+                target = intern(target)  # one string for all streams
                 self._targets[target] = None
                 new.append(target)
         return tuple(new)

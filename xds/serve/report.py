@@ -26,7 +26,7 @@ class ResourceState:
 def states(subscription: Subscription) -> list[ResourceState]:
     """Every resource of one type that is asked for, wished, sent or rejected, sorted by name."""
     s = subscription
-    names = s.names | s.wishes.keys() | s.sent.keys() | s.acked.keys() | s.refused.keys()
+    names = s.names.keys() | s.wishes.keys() | s.sent.keys() | s.acked.keys() | s.refused.keys()
     found = []
     for name in sorted(names):
         wish = s.wishes.get(name)

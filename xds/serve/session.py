@@ -269,7 +269,7 @@ class Session:
         found = self._subscriptions.get(type_url)
         if found is None:
             return frozenset()
-        return frozenset(found.names | {WILDCARD} if found.wildcard else found.names)
+        return frozenset(found.names.keys() | {WILDCARD} if found.wildcard else found.names)
 
     def report(self) -> tuple[ResourceState, ...]:
         """Every resource of the stream, in push order, then by name."""

@@ -63,7 +63,7 @@ class Subscription:
         self.opened = False
         """The client has sent a request of this type."""
         self.wildcard = False
-        self.names: set[str] = set()
+        self.names = NameSet()
         """Subscribed by name."""
         self.name_bytes = 0
         self.turned_away = 0
