@@ -11,7 +11,7 @@ SOURCES := xds controlplane sidecar tests examples
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-redirect test check bench golden generate format clean
+.PHONY: help install demo demo-redirect test check bench fuzz golden generate format clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ format: $(STAMP) ## rewrite the sources in the one format
 
 bench: $(STAMP) ## benchmarks as JSON lines (BENCH=name runs one)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m tests.bench $(BENCH)
+
+fuzz: $(STAMP) ## look for inputs that reach more code, and keep them (TARGET=request ARGS=-max_total_time=600)
+	@$(PY) -m tests.fuzz.grow $(ARGS) $(TARGET)
 
 golden: $(STAMP) ## rewrite the golden files
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m tests.golden

@@ -1,4 +1,4 @@
-"""Fuzz target of the scanner of reports: ``python -m tests.fuzz.metrics CORPUS [-runs=N]``.
+"""Fuzz target of the scanner of reports: ``python -m tests.fuzz.metrics FOUND [-runs=N]``.
 
 Whatever the bytes are, the scanner gives a report or raises `Malformed`; and a report that it gave,
 written again and read again, is the same.
@@ -8,7 +8,7 @@ import struct
 
 from tests.fuzz.guided import instrumented, run
 
-with instrumented("xds.wire.metrics", "xds.wire.fields"):
+with instrumented("metrics"):
     from xds.wire.fields import Malformed
     from xds.wire.metrics import Limits, Report, scan
 
@@ -55,7 +55,7 @@ def one_input(data: bytes) -> None:
 
 
 def seeds() -> dict[str, bytes]:
-    """The corpus: messages of each kind."""
+    """Where a run starts: messages of each kind."""
     node = delimited(1, delimited(1, delimited(1, b"c/ns/pod") + delimited(2, b"owner")))
     used = (
         family("cluster.h|shop|reviews|80.upstream_rq_total", 7)

@@ -1,4 +1,4 @@
-"""Fuzz target of the request scanner: ``python -m tests.fuzz.request CORPUS [-runs=N]``.
+"""Fuzz target of the request scanner: ``python -m tests.fuzz.request FOUND [-runs=N]``.
 
 Whatever the bytes are, the scanner gives a request or raises `Malformed`; and a request that it
 gave, written again and read again, is the same.
@@ -8,7 +8,7 @@ import contextlib
 
 from tests.fuzz.guided import instrumented, run
 
-with instrumented("xds.wire.request", "xds.wire.fields"):
+with instrumented("request"):
     from xds.wire.request import DeltaRequest, Limits, Malformed, scan, scan_state
 
 from xds.wire.varint import delimited, tag, varint
@@ -52,7 +52,7 @@ def one_input(data: bytes) -> None:
 
 
 def seeds() -> dict[str, bytes]:
-    """The corpus: one request of each kind."""
+    """Where a run starts: one request of each kind."""
     place = delimited(4, delimited(1, b"region") + delimited(2, b"zone"))
     value = delimited(2, delimited(5, delimited(1, delimited(1, b"k") + delimited(2, b"\x20\x01"))))
     metadata = delimited(3, delimited(1, delimited(1, b"capture") + value))

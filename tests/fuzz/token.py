@@ -1,4 +1,4 @@
-"""Fuzz target of what admits a stream: ``python -m tests.fuzz.token CORPUS [-runs=N]``.
+"""Fuzz target of what admits a stream: ``python -m tests.fuzz.token FOUND [-runs=N]``.
 
 From the metadata of a call to its `Principal`, and on to the node that it claims. The first byte
 of an input says what the rest is: metadata; changes to tokens that were signed; claims, or a header
@@ -27,7 +27,7 @@ from tests.fuzz.guided import instrumented, run
 if TYPE_CHECKING:
     import grpc
 
-with instrumented("controlplane.identity", "xds.serve.auth", "xds.versions", "jwt"):
+with instrumented("token"):
     from controlplane.identity import tokens
     from controlplane.identity.authenticate import TokenAuthenticator
     from xds.serve.auth import Principal, authenticated
@@ -221,7 +221,7 @@ def one_input(data: bytes) -> None:
 
 
 def seeds() -> dict[str, bytes]:
-    """The corpus: inputs of each kind, some accepted and some refused."""
+    """Where a run starts: inputs of each kind, some accepted and some refused."""
     first, second = TEXTS[:2]
     good = json.dumps(claims("api-1", "api")).encode()
     late = json.dumps(claims("api-1", "api", iat=NOW - HOUR, exp=NOW)).encode()
