@@ -6,6 +6,7 @@ from collections import Counter
 from types import TracebackType
 from typing import Self
 
+from tests.envoy import place
 from tests.envoy.mesh.clients import Http1, Reply, say
 
 PAUSE = 0.004
@@ -27,13 +28,18 @@ class Load:
         kept: int = 2,
         fresh: int = 1,
         tcp: int | None = None,
+        held: int = 0,
     ) -> None:
-        """``tcp``: also a port of the same address where lines are answered in capitals."""
+        """``tcp``: also a port of the same address where lines are answered in capitals; ``held``:
+        so many connections to it that stay open."""
         self._target = (address, port)
         self._authority = authority
         self._path = path
         self._counts = (kept, fresh)
         self._tcp = tcp
+        self._held = held
+        self.said = 0
+        """Lines answered on connections that stay open."""
         self.good = 0
         self.apps: Counter[str] = Counter()
         """Replies by application."""
@@ -45,6 +51,8 @@ class Load:
         self._tasks = [asyncio.create_task(self._run(fresh=n >= kept)) for n in range(kept + fresh)]
         if self._tcp is not None:
             self._tasks.append(asyncio.create_task(self._lines(self._tcp)))
+            held = (self._long(self._tcp) for _ in range(self._held))
+            self._tasks += map(asyncio.create_task, held)
         await self.more(5)
         return self
 
@@ -124,3 +132,23 @@ class Load:
             except (OSError, EOFError, TimeoutError) as error:
                 self.failures.append(f"tcp: {type(error).__name__}: {error}")
             await asyncio.sleep(PAUSE)
+
+    async def _long(self, port: int) -> None:
+        """One connection for as long as the load lasts."""
+        try:
+            async with asyncio.timeout(LIMIT):
+                reader, writer = await place.connect(self._target[0], port)
+            try:
+                while True:
+                    writer.write(b"held\n")
+                    async with asyncio.timeout(LIMIT):
+                        answer = await reader.readline()
+                    if answer != b"HELD\n":
+                        self.failures.append(f"held tcp: {answer!r}")
+                        return
+                    self.said += 1
+                    await asyncio.sleep(PAUSE)
+            finally:
+                writer.close()
+        except (OSError, TimeoutError) as error:
+            self.failures.append(f"held tcp: {type(error).__name__}: {error}")
