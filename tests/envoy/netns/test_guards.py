@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from controlplane.rollout.modes import POD_CEILING
 from tests.envoy import place
 from tests.envoy.mesh.apps import App
 from tests.envoy.netns.mesh import NetMesh, service, settings, vip
@@ -24,6 +25,10 @@ OWN_PORTS = (15001, 15002, 15003, 15006)
 REQUEST = b"GET /guard HTTP/1.1\r\nhost: backend\r\n\r\n"
 BACKEND, OTHER, SPOOFED = 10, 11, 12
 HTTP = (80, "http", "http")
+SCRAPED = 20_000
+"""First port of the pod that is asked port by port, each a destination of its own."""
+ENOUGH = POD_CEILING + 12
+"""How many of its ports: more than a sidecar is given listeners of."""
 EACH = 60_000
 """Bytes that a sidecar may allocate for a destination where nothing is."""
 
@@ -38,12 +43,13 @@ async def mesh() -> AsyncIterator[NetMesh]:
             mesh.add(3, "backend", ports={"http": 8080}),
             mesh.add(4, "other", ports={"http": 8080}),
             mesh.add(5, "stranger", meshed=False),
+            mesh.add(6, "scraped", ports={f"http-{n}": SCRAPED + n for n in range(ENOUGH)}),
             service("backend", BACKEND, HTTP),
             service("other", OTHER, HTTP),
             service("spoofed", SPOOFED, HTTP, selector={"app": "backend"}),
         )
         await mesh.serve()
-        await mesh.bring_up("web", "backend", "other")
+        await mesh.bring_up("web", "backend", "other", "scraped")
         yield mesh
 
 
@@ -191,4 +197,21 @@ async def test_a_port_scan_costs_a_bounded_amount(mesh: NetMesh, apps: dict[str,
         return not await mesh.asked("web")
 
     await web.until("without asked-for names", forgotten)
+    await alive(mesh)
+
+
+async def test_pods_by_their_own_addresses_get_a_bounded_number_of_listeners(
+    mesh: NetMesh, apps: dict[str, App]
+) -> None:
+    """A scraper's sidecar: above the ceiling each contact is served by its question alone."""
+    scraped = await mesh.serve_http("scraped", *range(SCRAPED, SCRAPED + ENOUGH), name="scraped")
+    address = mesh.network.pods["scraped"].address
+    for turn in range(2):
+        for port in range(SCRAPED, SCRAPED + ENOUGH):
+            reply = await mesh.http1("web", address, f"/scrape/{turn}", port)
+            assert reply.status == 200, (turn, port, reply.text)
+    assert len(scraped.seen("/scrape/1")) == ENOUGH
+    held = {name for name in await mesh.promoted("web") if name.startswith(f"p|{address}:")}
+    # Pods that were dialled before count too.
+    assert POD_CEILING / 2 < len(held) <= POD_CEILING
     await alive(mesh)
