@@ -137,7 +137,7 @@ class Pipeline:
                 changes = await self._evaluate()
             self._evaluated(self._monotonic() - started)
             with trace.step("push", changes=len(changes)):
-                self._edge.publish(changes)
+                await self._publish(changes)
         finally:
             trace.end()
         graph.collect(KEEP_REVISIONS)
@@ -155,12 +155,16 @@ class Pipeline:
             left = {change.node for change in early}
             held += [change for change in found if change.node not in left]
             if early:
-                self._edge.publish(early)
+                await self._publish(early)
             await asyncio.sleep(0)
             late = self._debouncer.take_endpoints(self._monotonic())
             if late:
                 graph.apply(late)
         return held
+
+    async def _publish(self, changes: list[Change]) -> None:
+        for _ in self._edge.publishing(changes):
+            await asyncio.sleep(0)
 
     def _may_leave(self, change: Change, waiting: Container[AnyNode]) -> bool:
         """A load assignment may leave before the pass ends unless its cluster is about to change,

@@ -64,6 +64,7 @@ class Node(Generic[T]):
     """
 
     __slots__ = (
+        "_text",
         "args",
         "changed_at",
         "deps",
@@ -90,12 +91,16 @@ class Node(Generic[T]):
         self.state: int = NEW
         self.changed_at = -1
         self.verified_at = -1
+        self._text: str | None = None
+        """Kept once it was asked for: virtual hosts are put in order by it."""
 
     def __repr__(self) -> str:
         return f"<{self}>"
 
     def __str__(self) -> str:
-        return described(self.query, self.args)
+        if self._text is None:
+            self._text = described(self.query, self.args)
+        return self._text
 
 
 AnyNode: TypeAlias = Node[Any]

@@ -7,7 +7,8 @@ the event loop; every call is synchronous; time comes as an argument or from the
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,6 +39,12 @@ from xds.wire.resource import Resource
 
 LISTS: frozenset[AnyQuery] = frozenset({fixed, destination, contact, target})
 """Queries that say what a stream holds, rather than a resource."""
+Batch = tuple[Sequence[Member], Callable[[Member], object]]
+"""Streams for which something is to be done, and what."""
+TURN = 0.004
+"""Seconds that a change may take of one turn of the event loop."""
+OFFERS = 200
+"""Wishes that are set between two looks at the clock: a millisecond."""
 STEP = 100
 """Sidecars that are looked at in one turn of the event loop."""
 HOLD = 600.0
@@ -82,6 +89,8 @@ class Edge:
             parts.graph, parts.learnt, parts.delivery, self._reconcile, parts.monotonic
         )
         """What sidecars report of themselves goes here."""
+        self._later: deque[Iterator[Batch]] = deque()
+        """What verdicts want to be done, and would take too long at once."""
         self._waiting: dict[Member, float] = {}
         self._timed: dict[Member, None] = {}
         """Streams of which something ends by time."""
@@ -165,6 +174,7 @@ class Edge:
 
     def closed(self, session: Session) -> None:
         member = _member(session)
+        member.left = True
         self._waiting.pop(member, None)
         self._timed.pop(member, None)
         streams = self.members.get(member.pod, [])
@@ -183,25 +193,45 @@ class Edge:
 
     def publish(self, changes: Iterable[Change]) -> None:
         """Give what changed to the streams that hold it."""
+        for _ in self.publishing(changes):
+            pass
+
+    def publishing(self, changes: Iterable[Change]) -> Iterator[None]:
+        """The same in steps of some milliseconds. Between them streams may be served, come and go;
+        the graph must stay as it is."""
+        until = self._monotonic() + TURN
+        for members, act in self._batches(changes):
+            if self._monotonic() > until:
+                yield
+                until = self._monotonic() + TURN
+            self._each((member for member in members if not member.left), act)
+        self._signal.bump()
+
+    def _batches(self, changes: Iterable[Change]) -> Iterator[Batch]:
+        """What is to be done, in order: for which streams at once, and what."""
         reconcile: dict[Member, None] = {}
         joined: dict[Member, None] = {}
         for change in changes:
-            node, streams = change.node, change.streams
+            node = change.node
+            streams: tuple[Member, ...] = tuple(change.streams)  # type: ignore[arg-type]
             if node.query is workload:
-                self._each(tuple(streams), self._moved)  # type: ignore[arg-type]  # are members
+                yield from (((each,), self._moved) for each in streams)
             elif node.query in LISTS:
-                reconcile.update(dict.fromkeys(streams))  # type: ignore[arg-type]
+                reconcile.update(dict.fromkeys(streams))
             else:
                 self._verdicts.changed(node)
                 if node.query in FRAGMENTS:
-                    joined.update(dict.fromkeys(streams))  # type: ignore[arg-type]
-                else:
-                    self._each(streams, self._delivery.offering(node))  # type: ignore[arg-type]
-        served = [member for member in reconcile if member.workload is not None]
-        self._each(served, partial(self._reconcile, lane=Lane.CONFIG))
-        served = [each for each in joined if each not in reconcile and each.workload is not None]
-        self._each(served, partial(self._delivery.join, lane=Lane.CONFIG))
-        self._signal.bump()
+                    joined.update(dict.fromkeys(streams))
+                    continue
+                give = self._delivery.offering(node)
+                for start in range(0, len(streams), OFFERS):
+                    yield streams[start : start + OFFERS], give
+        act = partial(self._reconcile, lane=Lane.CONFIG)
+        yield from (((each,), act) for each in reconcile if each.workload is not None)
+        act = partial(self._delivery.join, lane=Lane.CONFIG)
+        for each in joined:
+            if each not in reconcile and each.workload is not None:
+                yield (each,), act
 
     def _each(self, members: Iterable[Member], act: Callable[[Member], object]) -> None:
         """Do something for streams: a defect that is met on one ends that stream alone."""
@@ -216,18 +246,33 @@ class Edge:
                 member.session.end(Denied("INTERNAL", text))
 
     def _reoffer(self, nodes: Iterable[AnyNode]) -> None:
-        """A verdict on these nodes changed: give their streams what is now right."""
+        """A verdict on these nodes changed: give their streams what is now right. What would keep
+        the others waiting comes with the next tick."""
+        self._later.append(self._reoffers(tuple(nodes)))
+        self._catch_up()
+
+    def _reoffers(self, nodes: Iterable[AnyNode]) -> Iterator[Batch]:
         joined: dict[Member, None] = {}
         for node in nodes:
-            streams = tuple(self._graph.streams(node))
-            if node.query in FRAGMENTS:
-                joined.update(dict.fromkeys(streams))  # type: ignore[arg-type]
-            else:
-                for member in streams:
-                    self._delivery.offer(member, node)  # type: ignore[arg-type]
-                    joined[member] = None  # type: ignore[index]
-        for member in joined:
-            self._delivery.join(member, Lane.CONFIG)
+            streams: tuple[Member, ...] = tuple(self._graph.streams(node))  # type: ignore[arg-type]
+            joined.update(dict.fromkeys(streams))
+            if node.query not in FRAGMENTS:
+                act = partial(self._delivery.offer, node=node)
+                for start in range(0, len(streams), OFFERS):
+                    yield streams[start : start + OFFERS], act
+        join = partial(self._delivery.join, lane=Lane.CONFIG)
+        yield from (((each,), join) for each in joined if each.workload is not None)
+
+    def _catch_up(self) -> None:
+        """Do what was put off, for some milliseconds."""
+        until = self._monotonic() + TURN
+        while self._later:
+            steps = self._later.popleft()
+            for members, act in steps:
+                self._each((member for member in members if not member.left), act)
+                if self._monotonic() > until:
+                    self._later.appendleft(steps)
+                    return
 
     def _bound(self, pod: Key) -> None:
         """End the oldest streams beyond the bound: whoever comes newly always gets in."""
@@ -323,6 +368,9 @@ class Edge:
                 )
                 member.session.end(Denied("UNAVAILABLE", text))
         self._verdicts.tick(now, self._reoffer)
+        while self._later:
+            yield
+            self._catch_up()
         for number, member in enumerate(tuple(self._timed), 1):
             self._each((member,), partial(self._look, now))
             if number % STEP == 0:

@@ -177,6 +177,8 @@ class Holdings:
         until = self._monotonic() + DRAIN
         for key, (wanted, _) in tuple(member.holds.items()):
             other = desired.get(key)
+            if other is wanted:
+                continue
             if other is not None and (other.query, other.args) == (wanted.query, wanted.args):
                 continue
             if other is None and key[0] in KEPT and not proxyless.is_proxyless(member):

@@ -62,6 +62,8 @@ class Member:
     """First requests that came before the workload was known, and what they report as held."""
     acked_at: float | None = None
     """When the stream last acknowledged anything, monotonic seconds."""
+    left: bool = False
+    """The stream has ended."""
     reported: str = ""
     """Leaf version that the client said it holds."""
 

@@ -148,7 +148,9 @@ class Service:
     async def _serve(
         self, context: "grpc.aio.ServicerContext[bytes, bytes]", kind: Callable[..., Session]
     ) -> None:
+        assert self._pace is not None
         try:
+            await self._pace.openers.mine()
             principal = await authenticated(self._authenticator, context, self._clock())
         except Denied as denied:
             self._observer.denied(denied.code, denied.detail)
@@ -161,7 +163,6 @@ class Service:
             observer=self._observer,
             clock=self._clock,
         )
-        assert self._pace is not None
         stream = Stream(session, context, self._observer, self._clock, self._pace)
         self._streams.add(stream)
         self._observer.opened()

@@ -29,8 +29,10 @@ class Pace:
     """How many of all streams work in one turn of the event loop: milliseconds, not tens."""
 
     def __init__(self) -> None:
+        self.openers = Turns(16)
+        """Streams that are authenticated: a signature is verified for each."""
         self.readers = Turns(4)
-        self.writers = Turns(128)
+        self.writers = Turns(64)
 
 
 class Stream:

@@ -93,8 +93,8 @@ class NoSecrets:
 class Mesh:
     """The control plane's middle, without IO."""
 
-    def __init__(self, state: Path, *manifests: str) -> None:
-        self.clock = ManualClock()
+    def __init__(self, state: Path, *manifests: str, clock: ManualClock | None = None) -> None:
+        self.clock = clock or ManualClock()
         self.graph = Graph(clock=self.clock.monotonic)
         self.verdicts = Verdicts(self.graph)
         self.delivery = Delivery(self.graph, self.verdicts)
