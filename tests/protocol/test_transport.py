@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes.ads_client import AdsClient, Ended
 from tests.protocol.conftest import Edge
+from xds.serve.limits import Denied
 from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 
@@ -168,6 +169,18 @@ async def test_a_stalled_peer_is_cut_off_when_its_token_expires(edge: Edge) -> N
     await stalled.request(CLUSTER)
     await _until(lambda: ("closed", "c1/default/web") in edge.handler.events)
     assert list(edge.service.sessions) == []
+
+
+async def test_a_stream_that_ends_with_a_response_on_its_way_says_why(edge: Edge) -> None:
+    edge.handler.want(CLUSTER, "c", size=16 << 20)
+    client = edge.client()
+    await client.request(CLUSTER)
+    await _until(lambda: any(s.sent(CLUSTER) for s in edge.handler.sessions))
+    edge.handler.sessions[0].end(Denied("UNAVAILABLE", "pod deleted"))
+    await _until(lambda: ("closed", "c1/default/web") in edge.handler.events)
+    assert (await client.receive()).names == ["c"]
+    ended = await client.ended()
+    assert (ended.code, ended.detail) == ("UNAVAILABLE", "pod deleted")
 
 
 def _many(part: int) -> list[str]:

@@ -171,6 +171,7 @@ class Service:
         finally:
             self._streams.discard(stream)
         if ending is not None:
+            await stream.flushed()
             await abort(context, ending)
 
 

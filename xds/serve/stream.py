@@ -62,6 +62,7 @@ class Stream:
         self._write: Generator[Any, None, None] | None = None
         """A response on its way into the transport."""
         self._left = False
+        self._flushed: asyncio.Future[None] | None = None
         self._over: asyncio.Future[bool] = self._loop.create_future()
         """Whether the connection broke."""
         session.wake = self._wake
@@ -81,14 +82,29 @@ class Stream:
                 expiry.cancel()
             reader.cancel()
             self._over.cancel()
-            if self._write is not None:
-                self._write.close()
-                self._write = None
+            if session.ending is None:
+                self._forget()
             session.close()
             if session.ending is not None:
                 code, detail = session.ending.code, session.ending.detail
             self._observer.closed(code, detail)
         return session.ending
+
+    async def flushed(self) -> None:
+        """Return when no response is on its way any more: the transport takes no status before
+        (GRPC_CALL_ERROR_TOO_MANY_OPERATIONS). A peer that does not read may keep its call; nothing
+        else is kept for it."""
+        try:
+            if self._write is not None:
+                self._flushed = self._loop.create_future()
+                await self._flushed
+        finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._write is not None:
+            self._write.close()
+            self._write = None
 
     def _expiry(self) -> asyncio.TimerHandle | None:
         principal = self.session.principal
@@ -171,6 +187,8 @@ class Stream:
         else:
             if written:
                 self._push()
+        if self._write is None and self._flushed is not None and not self._flushed.done():
+            self._flushed.set_result(None)
 
     async def _read(self) -> None:
         session = self.session
