@@ -107,7 +107,7 @@ State = Annotated[
     Path | None,
     typer.Option(
         help="State directory: certificate authority, token keys, what meshctl applied."
-        " [default: $XDG_STATE_HOME/plait]",
+        " \\[default: $XDG_STATE_HOME/plait]",
         envvar="PLAIT_STATE",
         show_default=False,
         resolve_path=True,

@@ -65,7 +65,7 @@ State = Annotated[
     Path | None,
     typer.Option(
         "--state",
-        help="State directory of the control plane. [default: $XDG_STATE_HOME/plait]",
+        help="State directory of the control plane. \\[default: $XDG_STATE_HOME/plait]",
         envvar="PLAIT_STATE",
         show_default=False,
         metavar="DIR",
@@ -76,7 +76,7 @@ Namespace = Annotated[
     typer.Option(
         "-n",
         "--namespace",
-        help="Namespace. [default: default]",
+        help="Namespace. \\[default: default]",
         envvar="PLAIT_NAMESPACE",
         show_default=False,
     ),

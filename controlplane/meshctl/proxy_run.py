@@ -54,7 +54,7 @@ def run(
         Path | None,
         typer.Option(
             "--dir",
-            help="Directory of the sidecar's files. [default: a temporary one]",
+            help="Directory of the sidecar's files. \\[default: a temporary one]",
             metavar="DIR",
             file_okay=False,
             show_default=False,
@@ -65,7 +65,7 @@ def run(
         typer.Option(
             "--uid",
             help="User that Envoy runs as; takes root. Redirect mode: 1337, by which the kernel"
-            " tells Envoy from its application. [default: yours]",
+            " tells Envoy from its application. \\[default: yours]",
             metavar="UID",
             min=1,
             show_default=False,

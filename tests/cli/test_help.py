@@ -61,6 +61,23 @@ def test_help_has_examples(path: tuple[str, ...], meshctl: Callable[..., Called]
     assert called.out.count(shown) >= 2  # the usage line, and an example
 
 
+@pytest.mark.parametrize(
+    ("path", "defaults"),
+    [
+        (("status",), ["$XDG_STATE_HOME/plait"]),
+        (("wait",), ["$XDG_STATE_HOME/plait", "default", "60s"]),
+        (("proxy", "run"), ["$XDG_STATE_HOME/plait", "default", "a temporary one", "yours"]),
+    ],
+    ids=" ".join,
+)
+def test_help_tells_the_defaults(
+    path: tuple[str, ...], defaults: list[str], meshctl: Callable[..., Called]
+) -> None:
+    shown = " ".join(meshctl(*path, "--help").out.replace("\u2502", " ").split())
+    for default in defaults:
+        assert f"[default: {default}]" in shown
+
+
 def complete(mesh: Mesh, *words: str) -> list[str]:
     """What bash would be offered for the last word."""
     environment = os.environ | {

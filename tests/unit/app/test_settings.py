@@ -61,3 +61,4 @@ def test_help_names_the_variables() -> None:
     assert result.exit_code == 0
     for name in ("PLAIT_STATE", "PLAIT_LISTEN", "PLAIT_METRICS_ADDRESS", "Examples"):
         assert name in result.output
+    assert "[default: $XDG_STATE_HOME/plait]" in result.output
