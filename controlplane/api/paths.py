@@ -30,6 +30,20 @@ def format_path(path: FieldPath) -> str:
     return text
 
 
+_STEP = re.compile(r'\.?([A-Za-z_][A-Za-z0-9_-]*)|\[(\d+)\]|\["([^"]*)"\]')
+
+
+def parse_path(text: str) -> FieldPath:
+    """What `format_path` printed; of any other text the steps before that which is none."""
+    steps: list[str | int] = []
+    at = 0
+    while found := _STEP.match(text, at):
+        word, index, quoted = found.groups()
+        steps.append(int(index) if index is not None else quoted if word is None else word)
+        at = found.end()
+    return tuple(steps)
+
+
 def parse_relative(text: str) -> FieldPath:
     """The steps of a CEL rule's ``fieldPath``, such as ``.weights``."""
     return tuple(step for step in text.split(".") if step)

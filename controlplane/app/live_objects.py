@@ -103,8 +103,9 @@ class Objects:
         found = dict.fromkeys(
             (
                 *self._parts.pipeline.problems,
-                *map(self._sourced, self._translation()),
-                *map(self._sourced, self._parts.verdicts.problems()),
+                *self._parts.source.placed(
+                    (*self._translation(), *self._parts.verdicts.problems())
+                ),
                 *self._parts.leaves.problems(),
                 *self._failures(),
             )
@@ -117,8 +118,9 @@ class Objects:
         """Problems of one object."""
         table, key = self._place(ref)
         known = [p for p in self._parts.pipeline.problems if p.object == ref]
-        known += [self._sourced(p) for p in self._checked(table.name, key)]
-        known += [self._sourced(p) for p in self._parts.verdicts.problems() if p.object == ref]
+        found = list(self._checked(table.name, key))
+        found += [p for p in self._parts.verdicts.problems() if p.object == ref]
+        known += self._parts.source.placed(found)
         return tuple(dict.fromkeys(known))
 
     def _translation(self) -> tuple[Problem, ...]:
@@ -145,11 +147,6 @@ class Objects:
     def _failures(self) -> Iterable[Problem]:
         for node, failure in self._parts.graph.failed.items():
             yield _internal(ObjectRef("Query", "", str(node)), str(failure))
-
-    def _sourced(self, problem: Problem) -> Problem:
-        if problem.source is not None:
-            return problem
-        return replace(problem, source=self._parts.source.find(problem.object))
 
     # --- stored objects ------------------------------------------------------------------------
 

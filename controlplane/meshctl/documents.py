@@ -1,17 +1,19 @@
 """The manifests that a command is given with ``-f``: files, directories, or standard input."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from controlplane.api.decode import expand, reference
+from controlplane.api.paths import FieldPath, parse_path
 from controlplane.api.problem import ObjectRef, Problem, Source
 from controlplane.api.registry import BY_KIND
 from controlplane.meshctl.trouble import Trouble, misused
 from controlplane.sources.manifests import split
-from controlplane.sources.yamldoc import NotYaml, parse
+from controlplane.sources.yamldoc import NotYaml, Yaml, parse
 
 SUFFIXES = (".yaml", ".yml", ".json")
 STANDARD_INPUT = "-"
@@ -23,7 +25,8 @@ class Document:
 
     value: dict[str, Any]
     ref: ObjectRef
-    source: Source
+    locate: Callable[[FieldPath], Source]
+    """Where a field of it stands; the document itself has the path ``()``."""
 
 
 def texts(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -78,11 +81,15 @@ def read(paths: Sequence[str], namespace: str | None) -> tuple[Document, ...]:
             for path, value in expand(document.value):
                 if isinstance(value, dict):
                     placed = _in_namespace(value, namespace)
-                    line = document.line(path) + piece.line
-                    found.append(Document(placed, reference(placed), Source(name, line)))
+                    locate = partial(_locate, document, Source(name, piece.line), path)
+                    found.append(Document(placed, reference(placed), locate))
     if not found:
         raise misused(f"no objects in {', '.join(paths)}", "Name manifests with -f")
     return tuple(found)
+
+
+def _locate(document: Yaml, start: Source, base: FieldPath, path: FieldPath) -> Source:
+    return Source(start.path, start.line + document.line(base + path))
 
 
 def _in_namespace(value: dict[str, Any], namespace: str | None) -> dict[str, Any]:
@@ -94,10 +101,12 @@ def _in_namespace(value: dict[str, Any], namespace: str | None) -> dict[str, Any
 
 
 def placed(problems: Sequence[Problem], documents: Sequence[Document]) -> tuple[Problem, ...]:
-    """``problems`` with file and line of the document they are about, where the server, which saw
+    """``problems`` with the file and line of the field they are about, where the server, which saw
     no file, left it out."""
-    places = {document.ref: document.source for document in documents}
+    places = {document.ref: document.locate for document in documents}
     return tuple(
-        replace(each, source=places.get(each.object)) if each.source is None else each
+        replace(each, source=places[each.object](parse_path(each.field)))
+        if each.source is None and each.object in places
+        else each
         for each in problems
     )

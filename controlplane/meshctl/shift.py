@@ -111,7 +111,8 @@ def run_set(
     async def change(client: Client) -> SetResult:
         await _check_services(client, shift)
         ref = ObjectRef(KIND, shift.namespace, service)
-        applied = await apply(client, [Document(manifest(shift), ref, Source("command line", 1))])
+        typed = Document(manifest(shift), ref, lambda _: Source("command line", 1))
+        applied = await apply(client, [typed])
         if not applied.objects:
             return SetResult(shift, "refused", applied.problems)
         action = applied.objects[0].action.value

@@ -23,6 +23,7 @@ from controlplane.sources.claims import CREATED, TREE, FileId
 from controlplane.sources.files_kept import KeptFiles
 from controlplane.sources.files_scan import Content, Stamp, is_manifest, read, scan
 from controlplane.sources.files_state import FilesState, FileState, interpret
+from controlplane.sources.lines import FieldLines
 from controlplane.world.transaction import Transaction
 
 TICK = timedelta(seconds=1)
@@ -79,6 +80,7 @@ class FilesSource:
         self._own: dict[str, Problem] = {}
         self._stamps: dict[FileId, Stamp | None] = {}
         self._state = FilesState(cluster, self._restored_addresses())
+        self._lines = FieldLines(self._state.claims)
         self._saved = self._state.addresses
         self._state_problems: tuple[Problem, ...] = ()
         self._last: tuple[Problem, ...] | None = None
@@ -94,6 +96,11 @@ class FilesSource:
         """Where the user's tree holds an object, which meshctl must then not create."""
         found = self._state.claims.source(ref)
         return found[1] if found and found[0].rank == TREE else None
+
+    def placed(self, problems: Iterable[Problem]) -> list[Problem]:
+        """``problems`` with the file, and the line of the field, where the user's tree holds the
+        object and they do not say it."""
+        return self._lines.placed(problems, lambda file: file.rank == TREE)
 
     async def run(self, sink: Sink) -> None:
         """Deliver all there is, then every change, until cancelled."""

@@ -12,6 +12,7 @@ from controlplane.sources.addresses import Addresses
 from controlplane.sources.claims import TREE, FileId
 from controlplane.sources.files_scan import Content, read, scan
 from controlplane.sources.files_state import FilesState, interpret
+from controlplane.sources.lines import FieldLines
 from controlplane.world.intake import Taken
 from controlplane.world.transaction import Put
 
@@ -68,8 +69,5 @@ def _validate(contents: Mapping[str, Content], cluster: str, check: Check | None
     problems = list(step.problems)
     if check is not None:
         rows = [Taken(e.table, e.key, e.row) for e in step.transaction if isinstance(e, Put)]
-        for problem in check(rows):
-            found = state.claims.source(problem.object)
-            source = problem.source or (found[1] if found else None)
-            problems.append(replace(problem, source=source))
+        problems += FieldLines(state.claims, budget=None).placed(check(rows))
     return problems

@@ -49,7 +49,7 @@ def test_a_reference_to_nothing(tree: Path, meshctl: Meshctl) -> None:
     called = meshctl("validate", "-f", str(tree))
     assert called.code == Exit.PROBLEMS
     first = called.out.splitlines()[0]
-    assert first.startswith(f"error: {tree}/routes.yaml:1: HTTPRoute shop/reviews: spec.rules[0]")
+    assert first.startswith(f"error: {tree}/routes.yaml:7: HTTPRoute shop/reviews: spec.rules[0]")
     assert "reviewz" in first
 
 

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.api.problem import ObjectRef, Problem, Reason, Severity
-from controlplane.sources.manifests import load, split
+from controlplane.sources.claims import TREE, Claims, FileId
+from controlplane.sources.lines import FieldLines
+from controlplane.sources.manifests import load, read_text, split
 from controlplane.sources.validate import validate, validate_texts
 from controlplane.world.intake import Taken
 from controlplane.world.rows import Key
@@ -103,6 +105,52 @@ def test_validate_calls_the_check_with_all_rows_and_adds_lines() -> None:
     problems = validate_texts({"a.yaml": service("a") + "---\n" + service("b")}, check=check)
     assert seen == ["a", "b"]
     assert [str(p) for p in problems] == ["a.yaml:6: Service shop/b: is broken. Mend it"]
+
+
+def test_a_check_in_rows_is_placed_at_the_line_of_its_field() -> None:
+    items = [yaml.safe_load(service(name)) for name in "ab"]
+    dump = yaml.safe_dump({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items})
+    text = "# first\n---\n" + service("c") + "---\n" + dump
+
+    def check(rows: Sequence[Taken]) -> Iterable[Problem]:
+        for name, field in (
+            ("a", "spec.ports[0].port"),
+            ("b", "spec.ports[0].port"),
+            ("b", 'metadata.labels["example.org/app"]'),  # absent: its parent's line
+            ("c", "spec.ports"),
+        ):
+            ref = ObjectRef("Service", "shop", name)
+            yield Problem(ref, Reason.INVALID, "is bad", "Mend it", field)
+
+    lines = text.split("\n")
+    ports = [at for at, line in enumerate(lines, 1) if "port:" in line and at > 8]
+    metadata = [at for at, line in enumerate(lines, 1) if line == "  metadata:"]
+    placed = [p.source for p in validate_texts({"x.yaml": text}, check=check)]
+    assert [source.line for source in placed if source] == [
+        ports[0],
+        ports[1],
+        metadata[1],
+        6,
+    ]
+
+
+def test_a_look_parses_no_more_than_its_budget_and_the_next_goes_on() -> None:
+    texts = [service(name) for name in "ab"]
+    claims = Claims()
+    for name, text in zip("ab", texts, strict=True):
+        (document,), _ = read_text(text, f"{name}.yaml")
+        claims.replace(FileId(TREE, f"{name}.yaml"), document.entries)
+    found = [
+        Problem(ObjectRef("Service", "shop", name), Reason.INVALID, "is bad", "Mend it", "spec")
+        for name in "ab"
+    ]
+    lines = FieldLines(claims, budget=len(texts[0]) + 10)
+    looks = [[p.source.line for p in lines.placed(found) if p.source] for _ in range(3)]
+    assert looks == [[4, 1], [4, 4], [4, 4]]
+    # A text that has changed is parsed again.
+    (document,), _ = read_text("# moved\n" + texts[0], "a.yaml")
+    claims.replace(FileId(TREE, "a.yaml"), document.entries)
+    assert [p.source.line for p in lines.placed(found) if p.source] == [5, 4]
 
 
 def test_validate_files_and_directories(tmp_path: Path) -> None:
