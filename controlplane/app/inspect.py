@@ -98,7 +98,7 @@ class Inspector(Protocol):
         """Validate and store manifests, all or nothing; returns when the world holds them.
 
         An object that also stands in the user's tree is a Problem (CONFLICTED) naming the file.
-        ``dry_run``: validate only.
+        ``dry_run``: validate, and say what would be done.
         """
         ...
 

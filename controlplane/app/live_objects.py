@@ -14,7 +14,8 @@ from controlplane.app.live_parts import LiveParts
 from controlplane.graph import ABSENT, AnyNode, Failed
 from controlplane.rollout.delivery import FRAGMENTS
 from controlplane.rollout.member import Member
-from controlplane.sources.manifests import split
+from controlplane.sources.addresses import needs_address
+from controlplane.sources.manifests import load, split
 from controlplane.sources.objects import object_path, remove_object, save_object
 from controlplane.sources.validate import validate_texts
 from controlplane.sources.yamldoc import NotYaml, parse
@@ -41,7 +42,7 @@ class Objects:
         table, key = self._place(ref)
         row = self._parts.graph.world.get(table, key)
         if row is None:
-            raise not_found(str(ref), "See what there is with: meshctl status")
+            raise self._absent(ref)
         found: dict[Member, bool] = {}
         for node in self._parts.graph.dependants(table, key):
             for stream in self._parts.graph.streams(node):
@@ -62,6 +63,16 @@ class Objects:
             rejected=rejected,
             problems=self.of(ref),
         )
+
+    def _absent(self, ref: ObjectRef) -> Refused:
+        for problem in self._parts.pipeline.problems:
+            if problem.object == ref and problem.severity is Severity.ERROR:
+                message = f"{problem.source or 'its manifest'}: {ref} is not in effect: "
+                message += (
+                    f"{problem.field}: {problem.message}" if problem.field else problem.message
+                )
+                return Refused(views.Failure(message, problem.remedy, object=str(ref)), 404)
+        return not_found(str(ref), "See what there is with: meshctl status")
 
     def _holds(self, member: Member, node: AnyNode) -> bool | None:
         """Whether a sidecar has accepted a node's value; ``None``: it is not sent to sidecars."""
@@ -155,8 +166,10 @@ class Objects:
     ) -> views.ApplyResult:
         refs = [reference(dict(document)) for document in documents]
         found = self._judge(documents, refs)
-        if dry_run or any(p.severity is Severity.ERROR for p in found):
+        if any(p.severity is Severity.ERROR for p in found):
             return views.ApplyResult(problems=found)
+        if dry_run:
+            return views.ApplyResult(tuple(map(self._foreseen, documents)), found)
         actions = []
         for ref, document in zip(refs, documents, strict=True):
             table, key = self._place(ref)
@@ -167,15 +180,16 @@ class Objects:
         applied = []
         for ref, table, key, before in actions:
             row = self._parts.graph.world.get(table, key)
-            action = (
-                views.Action.CREATED
-                if before is None
-                else views.Action.UNCHANGED
-                if before == row
-                else views.Action.CONFIGURED
-            )
-            applied.append(views.Applied(ref, action, content_hash(row) if row else ""))
+            applied.append(_applied(ref, before, row))
         return views.ApplyResult(tuple(applied), found)
+
+    def _foreseen(self, document: Mapping[str, Any]) -> views.Applied:
+        """What storing a valid document would do."""
+        [taken] = load([document], cluster=self._parts.settings.cluster).rows
+        before, row = self._parts.graph.world.get(taken.table, taken.key), taken.row
+        if before is not None and taken.table.name == "Service" and needs_address(row):
+            row = replace(row, cluster_ips=before.cluster_ips)  # it would keep its address
+        return _applied(reference(dict(document)), before, row)
 
     def _judge(
         self, documents: Sequence[Mapping[str, Any]], refs: Sequence[ObjectRef]
@@ -183,7 +197,10 @@ class Objects:
         # JSON is YAML: one text a document, so that a problem is told from its neighbours.
         texts = {str(ref): json.dumps(doc) for ref, doc in zip(refs, documents, strict=True)}
         found = [_needed(p) for p in validate_texts(texts)]
+        unknown = {p.object for p in found if p.reason is Reason.UNKNOWN_KIND}
         for ref in refs:
+            if ref in unknown:
+                continue  # told already, with the nearest name
             if ref.kind not in TABLES:
                 found.append(
                     Problem(
@@ -273,6 +290,18 @@ def _needed(problem: Problem) -> Problem:
     place of an object that is."""
     severity = Severity.ERROR if problem.reason is Reason.UNKNOWN_KIND else problem.severity
     return replace(problem, source=None, severity=severity)
+
+
+def _applied(ref: ObjectRef, before: object, row: object) -> views.Applied:
+    """What became of an object, from its row before and after."""
+    action = (
+        views.Action.CREATED
+        if before is None
+        else views.Action.UNCHANGED
+        if before == row
+        else views.Action.CONFIGURED
+    )
+    return views.Applied(ref, action, content_hash(row) if row else "")
 
 
 def content_hash(row: object) -> str:

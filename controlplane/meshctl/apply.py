@@ -48,7 +48,7 @@ Files = Annotated[
     ),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the sidecars' acknowledgement.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Validate only; store nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; store nothing.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,8 @@ class Result:
     """With ``--wait``: per stored object."""
     seconds: float | None = None
     """With ``--wait``: from the command to the last acknowledgement."""
+    dry_run: bool = False
+    """Nothing was stored: the objects say what would be done."""
 
 
 def run(
@@ -76,7 +78,7 @@ def run(
     async def send(client: Client) -> Result:
         applied = await apply(client, given, dry_run=dry_run)
         if not wait_for or dry_run:
-            return Result(applied)
+            return Result(applied, dry_run=dry_run)
         progress = await acknowledged(client, applied, started + limit)
         return Result(applied, progress, took(progress, started))
 
@@ -129,7 +131,8 @@ def exit_code(result: Result) -> Exit:
 
 def blocks(result: Result) -> Iterable[Block]:
     yield from problem_lines(result.result.problems)
-    yield from (f"{each.object} {each.action}" for each in result.result.objects)
+    note = " (dry run)" if result.dry_run else ""
+    yield from (f"{each.object} {each.action}{note}" for each in result.result.objects)
     for progress in result.progress:
         yield from wait.blocks(progress)
     if result.seconds is not None:

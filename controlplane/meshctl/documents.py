@@ -84,8 +84,13 @@ def read(paths: Sequence[str], namespace: str | None) -> tuple[Document, ...]:
                     locate = partial(_locate, document, Source(name, piece.line), path)
                     found.append(Document(placed, reference(placed), locate))
     if not found:
-        raise misused(f"no objects in {', '.join(paths)}", "Name manifests with -f")
+        raise nothing(paths)
     return tuple(found)
+
+
+def nothing(paths: Sequence[str]) -> Trouble:
+    where = ", ".join("standard input" if path == STANDARD_INPUT else path for path in paths)
+    return misused(f"no objects in {where}", "Name manifests with -f")
 
 
 def _locate(document: Yaml, start: Source, base: FieldPath, path: FieldPath) -> Source:

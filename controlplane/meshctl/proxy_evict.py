@@ -10,7 +10,7 @@ from controlplane.app.views import Eviction
 from controlplane.meshctl import names, options
 from controlplane.meshctl.client import call, proxy_path
 from controlplane.meshctl.output import Output, print_result
-from controlplane.meshctl.trouble import Exit, Trouble
+from controlplane.meshctl.trouble import Exit, misused
 
 HELP = """Take destinations that a sidecar has learnt back from it.
 
@@ -47,7 +47,7 @@ def run(
     output: options.Format = Output.TABLE,
 ) -> None:
     if not destinations and idle is None:
-        raise Trouble(
+        raise misused(
             "nothing is named that is to be evicted",
             "Name destinations, or give --idle with a duration",
         )
@@ -63,7 +63,7 @@ def _seconds(text: str) -> float:
     try:
         return float(parse_duration(text).total_seconds())
     except ValueError as error:
-        raise Trouble(f"--idle: {error}", "Write a duration such as 30s or 5m") from None
+        raise misused(f"--idle: {error}", "Write a duration such as 30s or 5m") from None
 
 
 def _lines(done: Eviction) -> list[str]:

@@ -10,10 +10,11 @@ import typer
 from controlplane.api.problem import Problem, Severity
 from controlplane.app.views import Problems
 from controlplane.meshctl import options
-from controlplane.meshctl.documents import STANDARD_INPUT, unreadable
+from controlplane.meshctl.documents import STANDARD_INPUT, nothing, unreadable
 from controlplane.meshctl.output import Block, Output, amount, print_result, problem_lines
 from controlplane.meshctl.trouble import Exit, misused
-from controlplane.sources.validate import validate, validate_texts
+from controlplane.sources.manifests import split
+from controlplane.sources.validate import Nothing, validate, validate_texts
 
 HELP = """Check manifests without a control plane: schema, rules, references, translation.
 
@@ -56,11 +57,15 @@ def judge(files: Sequence[str], *, strict: bool) -> list[Problem]:
 
     if files == [STANDARD_INPUT]:
         texts = {"standard input": sys.stdin.read()}
+        if not split(texts["standard input"]):  # perhaps what was to write it has failed
+            raise nothing(files)
         return validate_texts(texts, strict=strict, check=translation_problems)
     if STANDARD_INPUT in files:
         raise misused("- cannot be mixed with files", "Give one or the other")
     try:
         return validate(map(Path, files), strict=strict, check=translation_problems)
+    except Nothing:
+        raise nothing(files) from None
     except OSError as error:
         raise unreadable(error.filename or files[0], error) from None
 

@@ -13,11 +13,16 @@ from controlplane.sources.claims import TREE, FileId
 from controlplane.sources.files_scan import Content, read, scan
 from controlplane.sources.files_state import FilesState, interpret
 from controlplane.sources.lines import FieldLines
+from controlplane.sources.manifests import split
 from controlplane.world.intake import Taken
 from controlplane.world.transaction import Put
 
 Check = Callable[[Sequence[Taken]], Iterable[Problem]]
 """Problems of rows that are valid each by itself."""
+
+
+class Nothing(Exception):
+    """There is not one document in what is to be judged: more likely a mistake than good."""
 
 
 def validate_texts(
@@ -41,7 +46,7 @@ def validate(
     check: Check | None = None,
 ) -> list[Problem]:
     """Problems of files, and of the manifests below directories. ``strict``: an unknown field or
-    kind is an error. Raises OSError for a path that cannot be read at all."""
+    kind is an error. Raises OSError for a path that cannot be read at all, and `Nothing`."""
     contents: dict[str, Content] = {}
     for path in paths:
         if path.is_dir():
@@ -50,6 +55,8 @@ def validate(
         else:
             path.stat()
             contents[str(path)] = read(str(path), str(path))
+    if not any(content.problem or split(content.text or "") for content in contents.values()):
+        raise Nothing
     problems = _validate(contents, cluster, check)
     return [_strict(problem) for problem in problems] if strict else problems
 

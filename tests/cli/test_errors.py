@@ -62,6 +62,8 @@ def test_a_dead_servers_socket_is_no_server(meshctl: Meshctl, state: Path) -> No
         (("traffic-shift", "set", "reviews", "a=1000001"), "weight 1000001 is too large"),
         (("certs", "rotate"), "name one pod, or all"),
         (("certs", "rotate", "web.shop", "--all"), "name one pod, or all"),
+        (("proxy", "evict", "web.shop"), "nothing is named that is to be evicted"),
+        (("proxy", "evict", "web.shop", "--idle", "soon"), "is not a duration"),
         (("apply", "-f", "nowhere.yaml"), "cannot read nowhere.yaml: no such file or directory"),
         (("validate", "-f", "nowhere.yaml"), "cannot read nowhere.yaml"),
         (("status", "-o", "xml"), "xml"),

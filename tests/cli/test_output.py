@@ -148,7 +148,7 @@ def test_apply_delete(mesh: Mesh, meshctl: Meshctl, tmp_path: Path) -> None:
         "spec:\n  targetRef: {name: reviews}\n  weights: [{name: reviews-v2, weight: 1}]\n"
     )
     dry = meshctl("apply", "-f", str(manifest), "-n", "shop", "--dry-run")
-    assert (dry.code, dry.out) == (0, "TrafficShift shop/reviews created\n")
+    assert (dry.code, dry.out) == (0, "TrafficShift shop/reviews created (dry run)\n")
     called = meshctl("apply", "-f", str(manifest), "-n", "shop", "--wait", "-o", "json")
     assert called.code == 0
     answer = json.loads(called.out)

@@ -83,3 +83,20 @@ def test_standard_input(tree: Path, meshctl: Meshctl, monkeypatch: pytest.Monkey
     assert called.code == Exit.PROBLEMS
     assert "standard input:5" in called.out
     assert meshctl("validate", "-f", "-", "-f", str(tree)).code == Exit.USAGE
+
+
+def test_nothing_to_validate_is_a_mistake(
+    tmp_path: Path, meshctl: Meshctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))  # what was to write it has failed
+    called = meshctl("validate", "-f", "-")
+    assert (called.code, called.out) == (Exit.USAGE, "")
+    assert "no objects in standard input" in called.err
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "comment.yaml").write_text("# later\n")
+    for path in ("tree", "comment.yaml"):
+        called = meshctl("validate", "-f", str(tmp_path / path))
+        assert (called.code, called.out) == (Exit.USAGE, "")
+        assert f"no objects in {tmp_path / path}" in called.err
+    (tmp_path / "tree" / "services.yaml").write_text(SERVICE)
+    assert meshctl("validate", "-f", str(tmp_path)).code == Exit.OK
