@@ -176,6 +176,8 @@ def test_paths_that_are_named_exist(page: Path) -> None:
     folders = ("xds", "controlplane", "sidecar", "tests", "docs", "examples", "helm")
     pattern = rf"(?:{'|'.join(folders)})/[\w./-]+"
     named = {span for line in code(page) for span in re.findall(rf"^{pattern}$", line)}
+    made = (ROOT / ".gitignore").read_text().split()  # by runs: not there in a fresh clone
+    named -= {path for path in named if f"{path.rstrip('/')}/" in made}
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
