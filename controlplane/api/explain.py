@@ -38,6 +38,8 @@ _TYPES = {
     "string_type": ("text", 'Put it in quotes: "{}"'),
     "int_type": ("a whole number", "Write a whole number, without quotes"),
     "int_from_float": ("a whole number", "Write a whole number, without a fraction"),
+    "float_type": ("a number", "Write a number, without quotes"),
+    "finite_number": ("a finite number", "Write a number"),
     "bool_type": ("true or false", "Write true or false, without quotes"),
     "tuple_type": ("a list", "Write a list: begin each item with a dash"),
     "dict_type": ("a map", "Write a map: one `key: value` a line"),

@@ -247,8 +247,84 @@ class RetrySpec(Model):
     """Waiting time between tries."""
 
 
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+"""A share of the requests in percent; Envoy and gRPC throw dice of a million sides."""
+
+
+def _not_too_fine() -> dict[str, str]:
+    return rule(
+        "double(self.percent) == 0.0 || double(self.percent) >= 0.0001",
+        "percent is finer than one in a million. Use 0.0001 or more, or 0 for none",
+        ".percent",
+    )
+
+
+class FaultDelaySpec(Model):
+    """Requests that wait before they are sent."""
+
+    model_config = rules(
+        rule(
+            "duration(self.duration) > duration('0s')",
+            "a delay of zero is none. Write a duration above zero, or percent 0 to turn the delay"
+            " off",
+            ".duration",
+        ),
+        rule(
+            "duration(self.duration) <= duration('1h')",
+            "a delay is longer than one hour. Use 1h or less",
+            ".duration",
+        ),
+        _not_too_fine(),
+    )
+
+    duration: Duration
+    """How long each of them waits, at most 1h. A timeout of the request begins after it (an
+    application without a sidecar counts it in)."""
+    percent: Percent
+    """Their share of all requests, to four decimals; 0: none."""
+
+
+class FaultAbortSpec(Model):
+    """Requests that the caller's sidecar answers itself instead of sending them."""
+
+    model_config = rules(
+        rule(
+            "has(self.status) != has(self.grpcStatus)",
+            "an abort gives one answer. Set either status (HTTP) or grpcStatus",
+            ".status",
+        ),
+        _not_too_fine(),
+    )
+
+    status: Annotated[int, Field(ge=200, le=599)] | None = None
+    """HTTP status of the answer; a gRPC call gets the gRPC status that stands for it."""
+    grpc_status: Annotated[int, Field(ge=1, le=16)] | None = None
+    """gRPC status of the answer, for example 14 (UNAVAILABLE). For gRPC alone: a request that is no
+    call gets status 200 and a text."""
+    percent: Percent
+    """Their share of all requests, to four decimals; 0: none."""
+
+
+class FaultSpec(Model):
+    """Failures made on purpose, to see how callers bear them. Which requests are delayed and which
+    are aborted is thrown independently; one that is both waits first."""
+
+    model_config = rules(
+        rule(
+            "has(self.delay) || has(self.abort)",
+            "a fault with neither delay nor abort does nothing. Add one of them, or remove fault",
+        )
+    )
+
+    delay: FaultDelaySpec | None = None
+    """Requests that wait before they are sent."""
+    abort: FaultAbortSpec | None = None
+    """Requests that are answered instead of being sent; they are not retried."""
+
+
 class RoutePolicySpec(Model):
-    """Retries and timeouts of requests to a destination. No retries unless one asks for them."""
+    """Retries, timeouts and injected faults of requests to a destination. No retries and no faults
+    unless one asks for them."""
 
     model_config = rules(
         rule(
@@ -268,6 +344,9 @@ class RoutePolicySpec(Model):
     """Retries; absent: none, or those of a less specific policy."""
     timeout: Duration | None = None
     """Whole request, retries included; 0s: none. An HTTPRoute rule's own timeout wins."""
+    fault: FaultSpec | None = None
+    """Failures made on purpose, once per request and before its retries; absent: none, or those of
+    a less specific policy, which a percent of 0 turns off."""
 
 
 class ShiftTarget(Model):

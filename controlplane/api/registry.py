@@ -115,6 +115,8 @@ KINDS: tuple[Kind, ...] = (
             Column("Target", "string", ".spec.targetRefs[0].name"),
             Column("Retries", "integer", ".spec.retry.attempts"),
             Column("Timeout", "string", ".spec.timeout"),
+            Column("Delayed", "number", ".spec.fault.delay.percent", "In percent.", 1),
+            Column("Aborted", "number", ".spec.fault.abort.percent", "In percent.", 1),
         ),
     ),
     _ours(

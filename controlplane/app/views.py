@@ -354,6 +354,8 @@ class Simulated:
     held: str = ""
     """Whether the sidecar holds that now: ``yes``, or ``no:`` and why not; empty where it never
     will."""
+    fault: str = ""
+    """Failures that the sidecar makes on purpose; empty: none."""
 
 
 # --- changes ------------------------------------------------------------------------------

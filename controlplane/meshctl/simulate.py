@@ -12,7 +12,7 @@ from controlplane.meshctl.client import call
 from controlplane.meshctl.output import Block, Output, Table, print_result, problem_lines
 from controlplane.meshctl.trouble import Exit
 
-HELP = """Show route, split, policies, retries and mTLS that a request would meet.
+HELP = """Show route, split, policies, retries, faults and mTLS that a request would meet.
 
 SRC is a pod, DST what the application would call: a Service name with or without namespace and
 port. The answer comes from the configuration that is served, not from a sidecar; nothing is sent.
@@ -74,6 +74,7 @@ def blocks(result: Simulated) -> Iterable[Block]:
         ("policies", ", ".join(result.policies)),
         ("timeout", result.timeout),
         ("retries", result.retries),
+        ("fault", result.fault),
         ("promoted", result.promotion),
         ("held", result.held),
     )

@@ -8,7 +8,7 @@ from controlplane.graph import Reader, query
 from controlplane.translate.attached import attached, route_spec
 from controlplane.translate.clusters import Upstream, http_kind
 from controlplane.translate.matches import faults, specificity, to_ir
-from controlplane.translate.policies.route_policy import request_settings, retry
+from controlplane.translate.policies.route_policy import fault, request_settings, retry
 from controlplane.translate.policies.traffic_policy import traffic_sources
 from controlplane.translate.policies.traffic_shift import counterpart, shift_in_effect
 from controlplane.translate.rules import hashes, outcome, shifted
@@ -111,6 +111,7 @@ def default_route(q: Reader, ref: PortRef) -> Route:
         backends=tuple(Backend(upstream.name, weight) for upstream, weight in found),
         timeout=settings.timeout or None,
         retry=retry(settings.retry, None),
+        fault=fault(settings.fault),
         hash_on=hashes(q, upstreams),
     )
     return Route("default", Match(), action, Origin(policies=tuple(sorted(policies))))

@@ -14,7 +14,12 @@ from controlplane.translate.attached import names_service, route_spec
 from controlplane.translate.backends import Fault, Resolved, resolve
 from controlplane.translate.clusters import Upstream
 from controlplane.translate.filters import Filters, redirect, rule_filters
-from controlplane.translate.policies.route_policy import RequestSettings, request_settings, retry
+from controlplane.translate.policies.route_policy import (
+    RequestSettings,
+    fault,
+    request_settings,
+    retry,
+)
 from controlplane.translate.policies.traffic_policy import hash_on, traffic_sources
 from controlplane.translate.policies.traffic_shift import Shift, shift_in_effect
 from controlplane.translate.scope import PortRef
@@ -136,6 +141,7 @@ def _forward(
         ),
         timeout=_shorter(request, None if again else one_try),
         retry=again,
+        fault=fault(settings.fault),
         rewrite_host=filters.host,
         rewrite_path=filters.path,
         request_headers=filters.request,

@@ -29,7 +29,7 @@ from controlplane.translate.services import find_service
 from controlplane.translate.workloads import Capture, Workload, workload
 from controlplane.world.rows import Key
 from xds.ir.endpoint import Endpoint, Health
-from xds.ir.route import Backend, Forward, Redirect, Respond, Retry, Route
+from xds.ir.route import Backend, Fault, Forward, Redirect, Respond, Retry, Route
 from xds.names import parse_backend
 from xds.types import CLUSTER
 
@@ -70,6 +70,7 @@ class Simulation:
     lines: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     promotion: str = ""
+    fault: str = ""
 
 
 @dataclass(slots=True)
@@ -248,6 +249,9 @@ def _target(action: Redirect) -> str:
 def _forward(trace: _Trace, action: Forward, *, outside: bool) -> Simulation:
     timeout = format_duration(action.timeout) if action.timeout else "none"
     retries = _retries(action.retry) if action.retry else "none"
+    fault = _fault(action.fault) if action.fault else ""
+    if fault:
+        trace.say(f"fault made by the caller's sidecar: {fault}")
     trace.say(f"timeout {timeout}, retries {retries}")
     if action.rewrite_host:
         trace.say(f"Host becomes {action.rewrite_host}")
@@ -256,7 +260,18 @@ def _forward(trace: _Trace, action: Forward, *, outside: bool) -> Simulation:
     total = sum(backend.weight for backend in action.backends)
     shares = tuple(_share(trace, backend, total) for backend in action.backends)
     outcome = "passthrough" if outside else "forward"
-    return trace.done(outcome=outcome, split=shares, timeout=timeout, retries=retries)
+    return trace.done(outcome=outcome, split=shares, timeout=timeout, retries=retries, fault=fault)
+
+
+def _fault(fault: Fault) -> str:
+    parts = []
+    if fault.delay:
+        share = fault.delay.share / 10_000
+        parts.append(f"{share:g} % wait {format_duration(fault.delay.duration)}")
+    if fault.abort:
+        share, kind = fault.abort.share / 10_000, "gRPC status " if fault.abort.grpc else ""
+        parts.append(f"{share:g} % get {kind}{fault.abort.status}")
+    return ", ".join(parts)
 
 
 def _retries(retry: Retry) -> str:

@@ -279,7 +279,7 @@ class FakeInspector:
                 views.Share("reviews-v2", "h|shop|reviews-v2|9080", 20, 20.0, "mTLS", 1),
             ),
             "2s", "2 on 5xx", 0, tuple(lines), promotion="virtual host r|shop|reviews|9080",
-            held="yes",
+            held="yes", fault="10 % wait 2s, 1 % get 503",
         )  # fmt: skip
 
     def progress(self, ref: ObjectRef) -> views.Progress:

@@ -24,7 +24,10 @@ from xds.ir import cluster as ir
 from xds.ir.endpoint import Endpoint, Health
 from xds.ir.listener import Chain, Codec, Direction, Http, Listener, Tcp
 from xds.ir.route import (
+    Abort,
     Backend,
+    Delay,
+    Fault,
     Forward,
     HashOn,
     HeaderEdits,
@@ -128,6 +131,11 @@ def every_route() -> tuple[Route, ...]:
             "replaced",
             Match(PathPrefix("/replaced")),
             Redirect(307, path=PathReplacement("full", "/here")),
+        ),
+        Route(
+            "faulty",
+            Match(PathPrefix("/faulty")),
+            Forward(TO_APP, fault=Fault(Delay(SECOND, 1), Abort(418, 1_000_000))),
         ),
         Route("dns", Match(PathPrefix("/dns")), Forward((Backend("outside"),))),
         Route("hole", Match(PathPrefix("/hole")), Forward((Backend("BlackHole"),))),
@@ -248,6 +256,7 @@ async def test_local_answers(edge: Edge) -> None:
         "/none": (500, "no backend has a weight"),
         "/hole": (503, "no healthy upstream"),
         "/unknown": (503, ""),
+        "/faulty": (418, "fault filter abort"),
     }
     seen = {}
     for path in expected:

@@ -121,7 +121,7 @@ def test_silence_counts_as_plaintext_only_where_plaintext_is_served(strict: bool
 
 def test_filters_stand_in_their_order() -> None:
     names = [each["name"].rpartition(".")[2] for each in http_chain(asks=True)["http_filters"]]
-    assert names == ["local_ratelimit", "on_demand", "set_filter_state", "router"]
+    assert names == ["local_ratelimit", "on_demand", "fault", "set_filter_state", "router"]
     inbound = http_chain(direction=Direction.INBOUND)["http_filters"]
     assert [each["name"] for each in inbound] == ["envoy.filters.http.router"]
     assert all(place.reason for place in ORDER)
@@ -154,6 +154,12 @@ def test_every_connection_manager_logs_and_takes_websockets(asks: bool) -> None:
     assert {"time", "route", "policies", "peer", "peer_serial", "upstream_peer"} < set(line)
 
 
+def test_a_listener_says_nothing_of_faults() -> None:
+    name = "envoy.filters.http.fault"
+    [made] = [each for each in http_chain()["http_filters"] if each["name"] == name]
+    assert list(made["typed_config"]) == ["@type"], "routes say it, so that no listener changes"
+
+
 def test_the_loop_has_no_host_that_asks() -> None:
     fragment = routes.host_fragment(VirtualHost("web", ("web",), ()))
     proxy = shown(routes.join_proxy_routes("px", [fragment]))
@@ -161,6 +167,7 @@ def test_the_loop_has_no_host_that_asks() -> None:
     assert [each["domains"] for each in proxy["virtual_hosts"]] == [["web"], ["*"]]
     assert [each["domains"] for each in loop["virtual_hosts"]] == [["web"]]
     [asks, *_] = proxy["virtual_hosts"][1]["routes"]
+    assert "typed_per_filter_config" not in asks, "a fault there would be a second one"
     assert asks["route"]["rate_limits"] == [
         {"actions": [{"generic_key": {"descriptor_value": "ask"}}]}
     ]

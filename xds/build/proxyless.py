@@ -2,9 +2,10 @@
 
 An API listener instead of a bound one; paths on whole segments as regular expressions; timeouts as
 ``max_stream_duration``; retries by gRPC status; one transport socket per cluster, with certificates
-from a provider of the client's bootstrap; localities with a weight. What it does not know (header
-edits, rewrites, outlier detection by consecutive errors) it ignores, and it is left out here.
-Sources: gRFC A27, A28, A29, A31, A42, A44, A101.
+from a provider of the client's bootstrap; localities with a weight. Faults are as in Envoy. What it
+does not know (header edits, rewrites, outlier detection by consecutive errors) it ignores, and it
+is left out here.
+Sources: gRFC A27, A28, A29, A31, A33, A42, A44, A101.
 """
 
 import re
@@ -58,6 +59,7 @@ from xds import types
 from xds.build.balancing import breakers
 from xds.build.config import ADS, address
 from xds.build.endpoints import HEALTH
+from xds.build.filters import fault
 from xds.build.matches import prefix_of, route_match
 from xds.build.tls import NOBODY
 from xds.ir import cluster as ir
@@ -85,7 +87,7 @@ _ROUTER: Final = HttpFilter(name="envoy.filters.http.router", typed_config=pack(
 def api_listener(name: str, routes: str) -> Resource:
     """What the target ``xds:///name`` starts from; ``routes``: name of its route configuration."""
     manager = HttpConnectionManager(
-        rds=Rds(config_source=ADS, route_config_name=routes), http_filters=[_ROUTER]
+        rds=Rds(config_source=ADS, route_config_name=routes), http_filters=[fault.FILTER, _ROUTER]
     )
     listener = Listener(name=name, api_listener=ApiListener(api_listener=pack(manager)))
     return make(types.LISTENER, name, encode(listener))
@@ -209,6 +211,7 @@ def _route(source: Route) -> EnvoyRoute | None:
     match = _callable(source.match)
     if match is None:
         return None
+    more: dict[str, Any] = {}
     if isinstance(source.action, Respond):
         action = RouteAction(cluster=refused_host(refusal(source.action)))
     elif isinstance(source.action, Forward):
@@ -216,9 +219,10 @@ def _route(source: Route) -> EnvoyRoute | None:
         if not used:
             return None
         action = _forward(source.action, used)
+        more = {"typed_per_filter_config": fault.of_route(source.action.fault)}
     else:
         return None
-    return EnvoyRoute(name=source.name, match=route_match(match), route=action)
+    return EnvoyRoute(name=source.name, match=route_match(match), route=action, **more)
 
 
 def matches_calls(route: Route) -> bool:

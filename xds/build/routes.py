@@ -17,7 +17,7 @@ from envoy_data_plane.envoy.config.route.v3 import VirtualHost as EnvoyHost
 from xds import names, types
 from xds.build.actions import NO_LIMIT, action
 from xds.build.config import struct
-from xds.build.filters import ask_limit
+from xds.build.filters import ask_limit, fault
 from xds.build.headers import edits
 from xds.build.matches import route_match
 from xds.ir.connect import CONNECT
@@ -124,6 +124,7 @@ def _route(source: Route) -> EnvoyRoute:
         name=source.name,
         match=route_match(source.match),
         metadata=_metadata(source.origin),
+        typed_per_filter_config=fault.of_route(forward.fault if forward else None),
         **action(source.action, source.match.path),
         **edits(
             forward.request_headers if forward else none,

@@ -118,6 +118,7 @@ def _forward() -> route.Forward:
         (route.Backend("a", 1, edits, edits), route.Backend("b")),
         timeout=_SECOND,
         retry=route.Retry(1, ("5xx",), (503,), _SECOND),
+        fault=route.Fault(route.Delay(_SECOND, 1), route.Abort(503, 1)),
         rewrite_host="host",
         rewrite_path=route.PathReplacement("prefix", "/"),
         request_headers=edits,

@@ -78,6 +78,31 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Delay:
+    """``share``: parts per million of the requests, above 0."""
+
+    duration: timedelta
+    share: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """``status`` is a gRPC status with ``grpc``, else an HTTP status; ``share`` as in `Delay`."""
+
+    status: int
+    share: int
+    grpc: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Failures made on purpose before a request is sent, once per request whatever its retries."""
+
+    delay: Delay | None = None
+    abort: Abort | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PathReplacement:
     """``prefix`` replaces the matched prefix, ``full`` the whole path."""
 
@@ -99,6 +124,7 @@ class Forward:
     timeout: timedelta | None = None
     """Whole request. ``None``: no limit (a stream may live for ever)."""
     retry: Retry | None = None
+    fault: Fault | None = None
     rewrite_host: str = ""
     rewrite_path: PathReplacement | None = None
     request_headers: HeaderEdits = HeaderEdits()

@@ -79,6 +79,7 @@ async def mesh() -> AsyncIterator[Mesh]:
             mesh.pod(5, "safe", ports=GRPC),
             *(manifests.service(name, PORTS) for name in ("v1", "v2", "safe")),
             manifests.service("api", PORTS, one),
+            manifests.service("faulty", PORTS, two),
             manifests.mutual_tls("safe", "Strict", {"app": "safe"}),
         )
         await mesh.serve()
@@ -148,6 +149,46 @@ async def test_weights_and_rules_of_a_route(mesh: Mesh, caller: Caller) -> None:
     await until("refused", _fails(caller, API, "gone"))
     await mesh.plait.delete("HTTPRoute", "api")
     await until("undone", _only(caller, {"v1-a", "v1-b"}))
+
+
+async def test_faults(mesh: Mesh, caller: Caller) -> None:
+    """As of a sidecar; but a delay counts to the timeout of the call."""
+    target = "xds:///faulty.shop:9000"
+    fault: Document = {"abort": {"grpcStatus": 8, "percent": 100}}
+    await mesh.plait.apply(manifests.policy("RoutePolicy", "faulty", fault=fault))
+    found = await caller.call(target, 5)
+    assert [each.partition(":")[0] for each in found] == ["RESOURCE_EXHAUSTED"], found
+    fault["abort"] = {"status": 503, "percent": 50}
+    await mesh.plait.apply(manifests.policy("RoutePolicy", "faulty", fault=fault))
+
+    async def halved() -> bool:
+        return (await caller.call(target, 20)).keys() >= {"v2"}
+
+    await until("halved", halved)
+    found = await caller.call(target, 200)
+    assert {each.partition(":")[0] for each in found} == {"UNAVAILABLE", "v2"}, found
+    # Five standard deviations of the binomial distribution: one failure in two million.
+    assert abs(found["v2"] - 100) < 36, found
+    delay = {"delay": {"duration": "700ms", "percent": 100}}
+    slow = manifests.policy("RoutePolicy", "faulty", fault=delay)
+    await mesh.plait.apply(slow)
+
+    async def slower() -> bool:
+        seconds, reply = await caller.seconds(target)
+        return reply == "v2" and seconds >= 0.69
+
+    await until("slower", slower)
+    slow["spec"]["timeout"] = "300ms"
+    await mesh.plait.apply(slow)
+
+    async def late() -> bool:
+        return [each.partition(":")[0] for each in await caller.call(target)] == [
+            "DEADLINE_EXCEEDED"
+        ]
+
+    await until("late", late)
+    await mesh.plait.delete("RoutePolicy", "faulty")
+    await until("undone", _replies(caller, target, "v2"))
 
 
 async def test_endpoints_come_and_go_under_load(mesh: Mesh, caller: Caller) -> None:

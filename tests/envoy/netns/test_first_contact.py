@@ -23,8 +23,8 @@ pytestmark = [
 
 HTTP = (80, "http", "http")
 ALL = {"app": "all"}
-NAMES = ("timeouts", "retries", "moved", "again", "fresh", "unusable")
-TIMEOUTS, RETRIES, MOVED, AGAIN, FRESH, UNUSABLE = range(20, 26)
+NAMES = ("timeouts", "retries", "moved", "again", "fresh", "unusable", "aborted", "delayed")
+TIMEOUTS, RETRIES, MOVED, AGAIN, FRESH, UNUSABLE, ABORTED, DELAYED = range(20, 28)
 V1, V2 = 31, 32
 HALVES, HALVED = 23, 40
 """How many Services have a split, and the number of the first."""
@@ -88,6 +88,37 @@ async def test_retries_are_counted_at_the_application(mesh: NetMesh, apps: dict[
     # Each application fails the first two that it sees: three tries are too few for both.
     assert sum(tries) == 3
     assert reply.status == (200 if max(tries) == 3 else 503)
+
+
+async def test_an_abort(mesh: NetMesh, apps: dict[str, App]) -> None:
+    fault = {"abort": {"status": 418, "percent": 100}}
+    await mesh.plait.apply(policy("RoutePolicy", "aborted", fault=fault))
+    web = mesh.sidecars["web"]
+    assert (await first(mesh, ABORTED, "/aborted")).status == 418
+    [line] = web.access(path="/aborted")
+    assert (line["response_flags"], line["listener"]) == ("FI", "fc")
+    assert line["policies"] == ["RoutePolicy shop/aborted"]
+    await mesh.until_promoted("web", vip(ABORTED), 80)
+    assert (await mesh.http1("web", vip(ABORTED), "/aborted/again")).status == 418
+    [line] = await web.logged(path="/aborted/again")
+    assert (line["response_flags"], line["listener"]) == ("FI", "p")
+    assert not [each for app in apps.values() for each in app.seen("/aborted")]
+
+
+async def test_a_delay(mesh: NetMesh, apps: dict[str, App]) -> None:
+    fault = {"delay": {"duration": "700ms", "percent": 100}}
+    await mesh.plait.apply(policy("RoutePolicy", "delayed", fault=fault))
+    web = mesh.sidecars["web"]
+    assert (await first(mesh, DELAYED, "/delayed")).status == 200
+    await mesh.until_promoted("web", vip(DELAYED), 80)
+    assert (await mesh.http1("web", vip(DELAYED), "/delayed/again")).status == 200
+    for path, listener in (("/delayed", "fc"), ("/delayed/again", "p")):
+        [line] = await web.logged(path=path)
+        assert (line["response_flags"], line["listener"]) == ("DI", listener)
+        assert line["duration"] >= 690
+        [callee] = [name for name, app in apps.items() if app.seen(path)]
+        [line] = await mesh.sidecars[callee].logged(path=path)
+        assert line["response_flags"] == "-", "the callee's sidecar has no part in it"
 
 
 async def test_a_redirect(mesh: NetMesh, apps: dict[str, App]) -> None:

@@ -147,6 +147,20 @@ REFUSED = {
         "RoutePolicy default/a: spec.retry.attempts: must be a whole number, not 1.5. "
         "Write a whole number, without quotes"
     ],
+    PLAIT + "\nkind: RoutePolicy\nmetadata: {name: a}\nspec: {fault: {abort: {status: 199,"
+    " percent: '5'}, delay: {duration: 1s, percent: 100.0001}}}": [
+        "RoutePolicy default/a: spec.fault.delay.percent: 100.0001 is too large. Use at most 100.0",
+        "RoutePolicy default/a: spec.fault.abort.status: 199 is too small. Use at least 200",
+        "RoutePolicy default/a: spec.fault.abort.percent: must be a number, not '5'. "
+        "Write a number, without quotes",
+    ],
+    PLAIT + "\nkind: RoutePolicy\nmetadata: {name: a}\nspec: {fault: {abort: {grpcStatus: 0,"
+    " percent: .nan}, delay: {percent: 1}}}": [
+        "RoutePolicy default/a: spec.fault.delay.duration: is required. Add it",
+        "RoutePolicy default/a: spec.fault.abort.grpcStatus: 0 is too small. Use at least 1",
+        "RoutePolicy default/a: spec.fault.abort.percent: must be a finite number, not nan. "
+        "Write a number",
+    ],
     PLAIT + "\nkind: TrafficPolicy\nmetadata: {name: a}\nspec: {outlierDetection:"
     " {maxEjectionPercent: 101}}": [
         "TrafficPolicy default/a: spec.outlierDetection.maxEjectionPercent: 101 is too large. "

@@ -170,6 +170,54 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "Lower retry.perTryTimeout, or raise timeout",
     ),
     (
+        "RoutePolicy",
+        {"fault": {"abort": {"status": 503, "percent": 100}}},
+        {"fault": {}},
+        "spec.fault: a fault with neither delay nor abort does nothing. "
+        "Add one of them, or remove fault",
+    ),
+    (
+        "RoutePolicy",
+        {"fault": {"delay": {"duration": "1ms", "percent": 12.5}}},
+        {"fault": {"delay": {"duration": "0s", "percent": 12.5}}},
+        "spec.fault.delay.duration: a delay of zero is none. "
+        "Write a duration above zero, or percent 0 to turn the delay off",
+    ),
+    (
+        "RoutePolicy",
+        {"fault": {"delay": {"duration": "60m", "percent": 1}}},
+        {"fault": {"delay": {"duration": "1h1ms", "percent": 1}}},
+        "spec.fault.delay.duration: a delay is longer than one hour. Use 1h or less",
+    ),
+    (
+        "RoutePolicy",
+        {"fault": {"delay": {"duration": "1s", "percent": 0}}},
+        {"fault": {"delay": {"duration": "1s", "percent": 0.00009}}},
+        "spec.fault.delay.percent: percent is finer than one in a million. "
+        "Use 0.0001 or more, or 0 for none",
+    ),
+    (
+        "RoutePolicy",
+        {"fault": {"abort": {"grpcStatus": 14, "percent": 1}}},
+        {"fault": {"abort": {"status": 503, "grpcStatus": 14, "percent": 1}}},
+        "spec.fault.abort.status: an abort gives one answer. "
+        "Set either status (HTTP) or grpcStatus",
+    ),
+    (
+        "RoutePolicy",
+        {"fault": {"abort": {"status": 200, "percent": 0.0001}}},
+        {"fault": {"abort": {"percent": 1}}},
+        "spec.fault.abort.status: an abort gives one answer. "
+        "Set either status (HTTP) or grpcStatus",
+    ),
+    (
+        "RoutePolicy",
+        {"fault": {"abort": {"status": 599, "percent": 0.0001}}},
+        {"fault": {"abort": {"status": 599, "percent": 0.00005}}},
+        "spec.fault.abort.percent: percent is finer than one in a million. "
+        "Use 0.0001 or more, or 0 for none",
+    ),
+    (
         "MeshConfig",
         {"certificates": {"lifetime": "1m"}},
         {"certificates": {"lifetime": "59s"}},

@@ -119,6 +119,7 @@ def _policies() -> list[list[dict[str, Any]]]:
             own("TrafficPolicy", "t0", {**on_a, "circuitBreakers": {"maxRequests": 9}}),
             own("RoutePolicy", "p", {"timeout": "2s"}),
             own("RoutePolicy", "p", {**on_a, "retry": {"attempts": 2}}),
+            own("RoutePolicy", "p", {"fault": {"abort": {"status": 503, "percent": 1}}}),
             own("RoutePolicy", "p", {"targetRefs": [on_rule], "timeout": "1s"}),
         ],
         [

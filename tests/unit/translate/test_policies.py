@@ -7,7 +7,7 @@ import pytest
 
 from controlplane.graph import Graph
 from controlplane.translate.policies.mutual_tls import mutual_tls_source, strict
-from controlplane.translate.policies.route_policy import request_settings, retry
+from controlplane.translate.policies.route_policy import fault, request_settings, retry
 from controlplane.translate.policies.traffic_policy import (
     balancing,
     breakers,
@@ -19,7 +19,7 @@ from controlplane.translate.policies.traffic_policy import (
 from controlplane.translate.policies.traffic_shift import Share, counterpart, shift_in_effect
 from tests.unit.translate.meshes import backend, found, key, mesh, own, pod, port, route, service
 from xds.ir.cluster import CircuitBreakers, Hashed, LeastRequest, OutlierDetection, RoundRobin
-from xds.ir.route import HashOn, Retry
+from xds.ir.route import Abort, Delay, Fault, HashOn, Retry
 
 
 def limits(**values: int) -> dict[str, Any]:
@@ -160,6 +160,37 @@ def test_retries() -> None:
     assert shorter.per_try_timeout == timedelta(milliseconds=100), "the rule's own wins"
     off = mesh(service("a"), requests("a", {**on("a"), "retry": {"attempts": 0}}))
     assert retry(off.read(request_settings, port("a"), None, "").retry, None) is None
+
+
+def test_a_fault_is_taken_whole() -> None:
+    delay = {"duration": "2s", "percent": 0.5}
+    abort = {"status": 503, "percent": 33.3333}
+    graph = mesh(
+        service("a"),
+        route("r", "a", {"name": "one", "backendRefs": [backend("a")]}, {"name": "two"}),
+        requests("svc", {**on("a"), "timeout": "5s", "fault": {"delay": delay, "abort": abort}}),
+        requests("rule", {**on("r", "one", "HTTPRoute"), "fault": {"delay": delay}}),
+    )
+    read = graph.read(request_settings, port("a"), key("r"), "two")
+    wait = Delay(timedelta(seconds=2), 5_000)
+    assert fault(read.fault) == Fault(wait, Abort(503, 333_333))
+    assert read.sources() == ("RoutePolicy shop/svc",)
+    read = graph.read(request_settings, port("a"), key("r"), "one")
+    assert fault(read.fault) == Fault(wait), "without the abort of the other"
+    assert read.sources() == ("RoutePolicy shop/rule", "RoutePolicy shop/svc")
+    assert read.sources(own_timeout=True) == ("RoutePolicy shop/rule",)
+
+
+def test_a_fault_of_nobody_is_none() -> None:
+    def made(**spec: Any) -> Fault | None:
+        graph = mesh(service("a"), requests("a", {**on("a"), "fault": spec}))
+        return fault(graph.read(request_settings, port("a"), None, "").fault)
+
+    off, always = {"duration": "1s", "percent": 0}, {"grpcStatus": 14, "percent": 100}
+    assert made(delay=off) is None
+    assert made(delay=off, abort={"status": 503, "percent": 0}) is None
+    assert made(delay=off, abort=always) == Fault(None, Abort(14, 1_000_000, grpc=True))
+    assert fault(None) is None
 
 
 def labelled(**labels: str) -> tuple[tuple[str, str], ...]:

@@ -128,6 +128,26 @@ def test_timeouts_and_retries_in_the_terms_of_grpc() -> None:
     assert action["retry_policy"]["num_retries"] == 4
 
 
+def test_a_fault_in_the_terms_of_grpc() -> None:
+    delay = {"duration": "2s", "percent": 50}
+    fault = {"delay": delay, "abort": {"grpcStatus": 14, "percent": 1.5}}
+    graph = api(own("RoutePolicy", "p", {"fault": fault}))
+    name = "envoy.filters.http.fault"
+    manager = held(graph)["lds", NAME]["api_listener"]["api_listener"]
+    assert [each["name"] for each in manager["http_filters"]] == [
+        name,
+        "envoy.filters.http.router",
+    ]
+    [made] = [each for each in routes(graph) if "typed_per_filter_config" in each]
+    found = made["typed_per_filter_config"][name]
+    assert found["delay"]["fixed_delay"] == "2s"
+    million = {"denominator": "MILLION"}
+    assert found["delay"]["percentage"] == {"numerator": 500_000, **million}
+    assert found["abort"] == {"grpc_status": 14, "percentage": {"numerator": 15_000, **million}}
+    with_none = routes(api())
+    assert not [each for each in with_none if each.get("typed_per_filter_config")]
+
+
 def test_a_shift_is_weights() -> None:
     shift = {
         "targetRef": {"kind": "Service", "name": "api"},

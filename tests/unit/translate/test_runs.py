@@ -127,6 +127,28 @@ def test_a_policy_of_another_service() -> None:
     assert (ran, changed) == (set(), [])
 
 
+def faulty(percent: float) -> dict[str, Any]:
+    return own("RoutePolicy", "x", {"fault": {"abort": {"status": 503, "percent": percent}}})
+
+
+def test_a_fault_reaches_the_virtual_hosts_alone() -> None:
+    """No listener changes, so no connection is cut; nor does a rule that has a fault of its own."""
+    graph = running()
+    _, changed = change(graph, faulty(1))
+    assert changed == ["host_fragment"] * 2
+    ran, changed = change(graph, faulty(2))
+    assert changed == ["host_fragment"] * 2
+    layers = {"route_layer", "route_namespace_layer", "port_settings", "request_settings"}
+    rules = {"outcome", "rule_routes", "upstreams", "default_route"}
+    assert ran == layers | rules | {"port_routes", "port_host", "host_fragment"}
+    mine = {"targetRefs": [{"kind": "Service", "name": "a"}], **faulty(3)["spec"]}
+    change(graph, own("RoutePolicy", "mine", mine))
+    _, changed = change(graph, faulty(4))
+    assert changed == ["host_fragment"], "that of b"
+    ran, changed = change(graph, faulty(4.00001))
+    assert changed == [], "finer than dice are"
+
+
 def test_a_service_that_nobody_asked_for() -> None:
     graph = running()
     ran, changed = change(graph, service("s99"))

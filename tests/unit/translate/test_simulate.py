@@ -43,6 +43,23 @@ def test_one_endpoint_is_not_endpoints() -> None:
     assert said == "100 % to shop/reviews-v1:80: 1 endpoint, HTTP/2, mTLS"
 
 
+def test_a_fault() -> None:
+    delay = {"duration": "1m30s", "percent": 0.25}
+    fault = {"delay": delay, "abort": {"status": 503, "percent": 10}}
+    result = run(bookstore(own("RoutePolicy", "p", {"fault": fault})), "reviews")
+    assert result.fault == "0.25 % wait 1m30s, 10 % get 503"
+    assert result.policies == ("RoutePolicy shop/p",)
+    assert (result.outcome, result.status) == ("forward", 0)
+    assert f"fault made by the caller's sidecar: {result.fault}" in result.lines
+    one = {"abort": {"grpcStatus": 14, "percent": 100}}
+    assert run(bookstore(own("RoutePolicy", "p", {"fault": one})), "reviews").fault == (
+        "100 % get gRPC status 14"
+    )
+    none = run(bookstore(), "reviews")
+    assert none.fault == ""
+    assert not [line for line in none.lines if "fault made" in line]
+
+
 def test_a_split_with_policies_and_a_header_that_decides() -> None:
     rules = [
         {

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpFilter
 
-from xds.build.filters import alpn, ask_limit, on_demand, router
+from xds.build.filters import alpn, ask_limit, fault, on_demand, router
 from xds.ir.listener import Http
 
 
@@ -25,6 +25,10 @@ ORDER: Final = (
     Place(
         on_demand.build,
         "before all that reads the route, for it may hold the request and choose its route anew",
+    ),
+    Place(
+        fault.build,
+        "after on_demand, because it reads the final route; what it aborts needs nothing below it",
     ),
     Place(alpn.build, "after on_demand, because it reads the cluster of the final route"),
     Place(router.build, "last: it ends the chain"),
