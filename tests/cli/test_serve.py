@@ -3,13 +3,18 @@
 import json
 import signal
 import socket
+import subprocess
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Called, Serve, until_ready
+from tests.envoy.loopback import Loopback
 
 Meshctl = Callable[..., Called]
 
@@ -28,6 +33,43 @@ def test_serves_until_a_signal(serve: Serve, meshctl: Meshctl, state: Path) -> N
     assert process.returncode == 0, log
     assert all(json.loads(line)["level"] == "info" for line in log.splitlines())
     assert not (state / "admin.sock").exists()
+
+
+def asked(url: str, process: "subprocess.Popen[str]") -> tuple[int, dict[str, Any]]:
+    """Status and body, as soon as somebody answers."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=30) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+        except OSError:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+
+def test_not_ready_before_everything_is_read_and_applied(
+    serve: Serve, meshctl: Meshctl, manifests: Path
+) -> None:
+    many = 10_000  # enough for a second of reading
+    service = "apiVersion: v1\nkind: Service\nmetadata: {name: s%d}\nspec: {ports: [{port: 80}]}\n"
+    for part in range(0, many, 500):
+        text = "---\n".join(service % number for number in range(part, part + 500))
+        (manifests / f"{part}.yaml").write_text(text)
+    with Loopback() as mine:
+        metrics = f"{mine.address(1)}:15014"
+        process = serve("--listen", f"{mine.address(1)}:15012", "--metrics-address", metrics)
+        status, body = asked(f"http://{metrics}/readyz", process)
+        assert (status, body["ready"]) == (503, False)
+        assert "source files is not synced" in body["reasons"]
+        deadline = time.monotonic() + 60
+        while asked(f"http://{metrics}/readyz", process)[0] != 200:
+            assert time.monotonic() < deadline
+        told = json.loads(meshctl("status", "-o", "json").out)["status"]
+        assert told["objects"] == [{"name": "Service", "count": many + 1}]
 
 
 def test_a_second_server_is_refused_and_a_killed_one_replaced(
