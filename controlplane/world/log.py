@@ -1,14 +1,16 @@
 """The log: inverses of the newest transactions. Replay needs no snapshots.
 
 The merged inverses since revision R are a transaction that takes the world back to R. The log is
-bounded by the number of rows it holds: the oldest transactions are dropped first, and a question
-about a revision before the horizon is answered with `Forgotten`, never with half the truth.
+bounded by the number of rows and endpoints that it holds: the oldest transactions are dropped
+first, and a question about a revision before the horizon is answered with `Forgotten`, never with
+half the truth.
 """
 
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from controlplane.world.rows import EndpointSlice
 from controlplane.world.tables import Cell
 from controlplane.world.transaction import Delete, Inverse, Put
 
@@ -30,11 +32,12 @@ class Forgotten(LookupError):
 
 
 class Log:
-    """Keeps at most ``limit`` row changes (and always the newest transaction)."""
+    """Keeps at most ``limit`` row changes, each endpoint of a slice being one more, some 260 bytes
+    each; and always the newest transaction."""
 
     __slots__ = ("_entries", "_held", "horizon", "limit")
 
-    def __init__(self, limit: int = 100_000, revision: int = 0) -> None:
+    def __init__(self, limit: int = 50_000, revision: int = 0) -> None:
         self.limit = limit
         self.horizon = revision
         self._held = 0
@@ -46,10 +49,10 @@ class Log:
     def record(self, revision: int, inverse: Inverse) -> None:
         """Add the transaction that led to ``revision``; drop the oldest above the limit."""
         self._entries.append(Entry(revision, inverse))
-        self._held += len(inverse)
+        self._held += _weight(inverse)
         while self._held > self.limit and len(self._entries) > 1:
             dropped = self._entries.popleft()
-            self._held -= len(dropped.inverse)
+            self._held -= _weight(dropped.inverse)
             self.horizon = dropped.revision
 
     def since(self, revision: int) -> Iterator[Entry]:
@@ -88,3 +91,8 @@ class Log:
             for entry in self._entries
             for edit in entry.inverse
         }
+
+
+def _weight(inverse: Inverse) -> int:
+    slices = (e.row for e in inverse if isinstance(e, Put) and isinstance(e.row, EndpointSlice))
+    return len(inverse) + sum(len(row.endpoints) for row in slices)

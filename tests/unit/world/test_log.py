@@ -3,6 +3,7 @@
 import pytest
 
 from controlplane.world.log import Forgotten, Log
+from controlplane.world.rows import EndpointSlice, Key, SliceEndpoint
 from controlplane.world.store import World
 from controlplane.world.tables import Cell, Table
 from controlplane.world.transaction import Delete, Put, Transaction
@@ -61,3 +62,14 @@ def test_the_newest_transaction_is_kept_whatever_its_size() -> None:
     logged(log, [Put(WORDS, "a", "1")], [Put(WORDS, str(number), "x") for number in range(9)])
     assert (len(log), log.horizon) == (1, 1)
     assert len(log.rewind(1)) == 9
+
+
+def test_a_slice_counts_by_its_endpoints() -> None:
+    """Or a log of large Services would be a thousand times as large as one of small ones."""
+    slices: Table[Key, EndpointSlice] = Table("Slice")
+    key = Key("c1", "shop", "reviews")
+    endpoint = SliceEndpoint(("10.0.0.1",))
+    large = [EndpointSlice(key, str(n), "IPv4", (endpoint,) * 9, ()) for n in range(4)]
+    log = Log(limit=25)
+    logged(log, *([Put(slices, key, row)] for row in large))
+    assert (len(log), log.horizon) == (2, 2), "two former slices of nine endpoints each"
