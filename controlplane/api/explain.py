@@ -10,14 +10,16 @@ from pydantic_core import ErrorDetails
 def nearest(name: str, known: Iterable[str]) -> str:
     """The known name that ``name`` was probably meant to be, or empty.
 
-    A name that contains the other counts as near (``on`` and ``retryOn``), then the spelling.
+    The spelling counts, most of all how it begins (``retries`` is ``retry``, not ``targetRefs``);
+    then a name that contains the other (``on`` and ``retryOn``).
     """
     names = sorted(known)
     lowered = {candidate.lower(): candidate for candidate in reversed(names)}
     wanted = name.lower()
-    close = difflib.get_close_matches(wanted, lowered, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(wanted, lowered, n=5, cutoff=0.6)
     if close:
-        return lowered[close[0]]
+        alike = (each for each in close if each[:3] == wanted[:3])
+        return lowered[next(alike, close[0])]
     inside = [candidate for low, candidate in lowered.items() if len(wanted) > 1 and wanted in low]
     return min(inside, key=len, default="")
 

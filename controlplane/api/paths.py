@@ -30,11 +30,12 @@ def format_path(path: FieldPath) -> str:
     return text
 
 
-_STEP = re.compile(r'\.?([A-Za-z_][A-Za-z0-9_-]*)|\[(\d+)\]|\["([^"]*)"\]')
+_STEP = re.compile(r'\.?([A-Za-z_][A-Za-z0-9_-]*)|\[(\d+)\]|\["?([^"\]]*)"?\]')
 
 
 def parse_path(text: str) -> FieldPath:
-    """What `format_path` printed; of any other text the steps before that which is none."""
+    """What `format_path` printed, keys also without quotes; of any other text the steps before
+    that which is none."""
     steps: list[str | int] = []
     at = 0
     while found := _STEP.match(text, at):

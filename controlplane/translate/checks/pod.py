@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from ipaddress import ip_address
 
+from controlplane.api.explain import nearest
 from controlplane.api.problem import ObjectRef, Problem, Reason, Severity
 from controlplane.graph import Reader
 from controlplane.translate.endpoints import target_port
@@ -11,6 +12,7 @@ from controlplane.translate.inbound import declared_ports, services_of
 from controlplane.translate.instances import (
     APP_ADDRESS,
     CAPTURE,
+    EXCLUSIONS,
     TCP_FORWARDS,
     Instance,
     instance,
@@ -21,9 +23,11 @@ from controlplane.translate.redirect import OWN_PORTS
 from controlplane.translate.services import shape
 from controlplane.translate.workloads import Capture
 from controlplane.world.rows import Key
-from sidecar.redirect.exclusions import Refused, plan_of
+from controlplane.world.schema import PODS
+from sidecar.redirect.exclusions import ANNOTATIONS, Refused, plan_of
 
 _ANNOTATION = "metadata.annotations[{}]"
+_KNOWN = (APP_ADDRESS, CAPTURE, TCP_FORWARDS, *ANNOTATIONS)
 
 
 def check(q: Reader, key: Key) -> Iterator[Problem]:
@@ -38,6 +42,7 @@ def check(q: Reader, key: Key) -> Iterator[Problem]:
                 message = f"Pod {owner.namespace}/{owner.name} has the address {address} too"
                 remedy = "Give each pod an address of its own"
                 yield Problem(me, Reason.CONFLICTED, message, remedy, "status.podIP")
+    yield from _unknown(q, me, key)
     yield from _capture(me, found)
     if found.app_address:
         yield from _proxy_mode(q, me, found)
@@ -67,6 +72,19 @@ def _proxy_mode(q: Reader, me: ObjectRef, found: Instance) -> Iterator[Problem]:
         if port.port in (PROXY_PORT, PROXY_LOOP_PORT):
             message = f"port {port.port} is the sidecar's own and is not served"
             yield Problem(me, Reason.CONFLICTED, message, "Use another port", "spec.containers")
+
+
+def _unknown(q: Reader, me: ObjectRef, key: Key) -> Iterator[Problem]:
+    """Annotations of ours that there are none of. A misspelt one may cost the pod its sidecar."""
+    pod = q.get(PODS, key)
+    for name, _ in pod.annotations if pod else ():
+        if name in _KNOWN or name.startswith(EXCLUSIONS):  # these are looked at elsewhere
+            continue
+        prefix, _, word = name.partition("/")
+        close = nearest(word, [each.partition("/")[2] for each in _KNOWN])
+        remedy = f"Did you mean {prefix}/{close}?" if close else f"Known: {', '.join(_KNOWN)}"
+        message, field = "unknown annotation; it is ignored", _ANNOTATION.format(name)
+        yield Problem(me, Reason.UNKNOWN_FIELD, message, remedy, field, Severity.WARNING)
 
 
 def _capture(me: ObjectRef, found: Instance) -> Iterator[Problem]:

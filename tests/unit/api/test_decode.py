@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from controlplane.api import core
 from controlplane.api.decode import decode, expand
+from controlplane.api.explain import nearest
+from controlplane.api.paths import FieldPath, format_path, parse_path
 from controlplane.api.registry import KINDS
 
 PLAIT = "apiVersion: mesh.plait.dev/v1alpha1"
@@ -300,3 +302,25 @@ def test_nothing_raises(kind: Any, metadata: Any, spec: Any) -> None:
     for problem in outcome.problems:
         assert problem.message
         assert problem.remedy
+
+
+PATHS = st.lists(st.one_of(st.integers(0, 99), st.text("ab-_./ ", min_size=1)), max_size=4)
+
+
+@given(PATHS.map(tuple))
+def test_a_path_is_read_as_it_is_printed(path: FieldPath) -> None:
+    assert parse_path(format_path(path)) == path
+
+
+def test_a_path_in_a_problem_may_be_any_text() -> None:
+    assert parse_path("metadata.annotations[a.b/c]") == ("metadata", "annotations", "a.b/c")
+    assert parse_path("spec.a: b") == ("spec", "a")
+    assert parse_path("") == parse_path("%") == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("retries", "retry"), ("on", "retryOn"), ("Target", "targetRefs"), ("zzz", "")],
+)
+def test_nearest(name: str, meant: str) -> None:
+    assert nearest(name, ["targetRefs", "retry", "timeout", "retryOn"]) == meant

@@ -2,6 +2,7 @@
 
 import pytest
 
+from controlplane.api.problem import Reason, Severity
 from controlplane.graph import Graph
 from controlplane.translate.forwards import forward_faults, forwards, parse
 from controlplane.translate.inbound import inbound_listener_ir, inbound_ports
@@ -156,3 +157,19 @@ def test_a_bad_forward_costs_itself_alone() -> None:
     assert [f.local for f in graph.read(forwards, key("a")) if f.target] == [1]
     assert len(graph.read(forward_faults, key("a"))) == 7
     assert len(found(graph, "Pod", "a")) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("mesh.plait.dev/app-adress", "Did you mean mesh.plait.dev/app-address?"),
+        ("mesh.plait.dev/captur", "Did you mean mesh.plait.dev/capture?"),
+        ("mesh.plait.dev/zzz", "Known: mesh.plait.dev/app-address, mesh.plait.dev/capture, "),
+    ],
+)
+def test_an_unknown_annotation_of_ours_is_a_warning(name: str, remedy: str) -> None:
+    graph = mesh(pod("a", "10.0.0.1", annotations={name: "127.0.0.1", "example.org/x": "y"}))
+    [problem] = found(graph, "Pod", "a")
+    assert (problem.reason, problem.severity) == (Reason.UNKNOWN_FIELD, Severity.WARNING)
+    assert problem.field == f"metadata.annotations[{name}]"
+    assert problem.remedy.startswith(remedy)
