@@ -8,6 +8,7 @@ ready and stays is left out. Whether mTLS is spoken, and with whom, comes from t
 from typing import NamedTuple
 
 from controlplane.graph import Reader, query
+from controlplane.translate.addresses import is_address
 from controlplane.translate.instances import instance
 from controlplane.translate.members import endpoint_pod, selected
 from controlplane.translate.scope import PortRef, Scope
@@ -60,8 +61,8 @@ def _identity(pod: Key | None, state: Standing | None, scope: Scope) -> str:
 def _from_slice(
     q: Reader, ref: PortRef, port: int, endpoint: SliceEndpoint, scope: Scope
 ) -> Endpoint | None:
-    if not endpoint.addresses:
-        return None
+    if not endpoint.addresses or not is_address(endpoint.addresses[0]):
+        return None  # Envoy would refuse the whole assignment
     pod = endpoint_pod(q, ref.cluster, endpoint.target, endpoint.addresses)
     state = standing(q, pod) if pod else None
     health = _health(endpoint, state.leaving if state else False)

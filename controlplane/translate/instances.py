@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from controlplane.graph import Reader, query
+from controlplane.translate.addresses import is_address
 from controlplane.world.rows import ContainerPort, Key, Labels, Pod
 from controlplane.world.schema import PODS, PODS_BY_ADDRESS
 
@@ -60,7 +61,7 @@ def _instance(pod: Pod) -> Instance | None:
     labels, annotations = dict(pod.labels), dict(pod.annotations)
     return Instance(
         key=pod.key,
-        addresses=pod.addresses,
+        addresses=tuple(each for each in pod.addresses if is_address(each)),
         account=pod.account,
         owner=pod.owner or pod.key.name,
         labels=pod.labels,

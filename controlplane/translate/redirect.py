@@ -13,6 +13,7 @@ from typing import Final
 
 from controlplane.graph import Reader, query
 from controlplane.translate import mesh
+from controlplane.translate.addresses import is_address
 from controlplane.translate.services import find_service, shape
 from xds.ir.cluster import CircuitBreakers, ConnectionSettings, OriginalDstCluster, Wire
 from xds.ir.listener import (
@@ -70,14 +71,6 @@ _UNLIMITED: Final = CircuitBreakers(*([4_294_967_295] * 4))
 def any_address(dual: bool) -> str:
     """Where a redirected listener binds; ``dual``: the pod has an IPv6 address too."""
     return ANY6 if dual else ANY
-
-
-def is_address(text: str, version: int = 0) -> bool:
-    """Whether a text of a manifest is an address, of that IP version if one is given."""
-    try:
-        return version in (0, ip_address(text).version)
-    except ValueError:
-        return False
 
 
 def has_ipv6(addresses: tuple[str, ...]) -> bool:

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from controlplane.graph import Reader, query
+from controlplane.translate.addresses import is_address
 from controlplane.translate.clusters import Upstream, http_kind
 from controlplane.translate.redirect import (
     DETECTED_HTTP,
     FOREVER,
     UNDECLARED_SILENCE,
-    is_address,
 )
 from controlplane.translate.routes import port_routes
 from controlplane.translate.scope import PortRef

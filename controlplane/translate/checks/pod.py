@@ -1,11 +1,11 @@
 """What is wrong with a Pod's place in the mesh: addresses, ports, declared forwards."""
 
 from collections.abc import Iterator
-from ipaddress import ip_address
 
 from controlplane.api.explain import nearest
 from controlplane.api.problem import ObjectRef, Problem, Reason, Severity
 from controlplane.graph import Reader
+from controlplane.translate.addresses import is_address
 from controlplane.translate.endpoints import target_port
 from controlplane.translate.forwards import PROXY_LOOP_PORT, PROXY_PORT, forward_faults
 from controlplane.translate.inbound import declared_ports, services_of
@@ -22,7 +22,7 @@ from controlplane.translate.protocols import Protocol, protocol_of
 from controlplane.translate.redirect import OWN_PORTS
 from controlplane.translate.services import shape
 from controlplane.translate.workloads import Capture
-from controlplane.world.rows import Key
+from controlplane.world.rows import Key, Labels
 from controlplane.world.schema import PODS
 from sidecar.redirect.exclusions import ANNOTATIONS, Refused, plan_of
 
@@ -42,7 +42,12 @@ def check(q: Reader, key: Key) -> Iterator[Problem]:
                 message = f"Pod {owner.namespace}/{owner.name} has the address {address} too"
                 remedy = "Give each pod an address of its own"
                 yield Problem(me, Reason.CONFLICTED, message, remedy, "status.podIP")
-    yield from _unknown(q, me, key)
+    pod = q.get(PODS, key)
+    for address in pod.addresses if pod else ():
+        if not is_address(address):
+            message = f"{address!r} is no address, and is left out"
+            yield Problem(me, Reason.INVALID, message, "Correct it", "status.podIP")
+    yield from _unknown(me, pod.annotations if pod else ())
     yield from _capture(me, found)
     if found.app_address:
         yield from _proxy_mode(q, me, found)
@@ -56,9 +61,7 @@ def check(q: Reader, key: Key) -> Iterator[Problem]:
 
 def _proxy_mode(q: Reader, me: ObjectRef, found: Instance) -> Iterator[Problem]:
     field = _ANNOTATION.format(APP_ADDRESS)
-    try:
-        ip_address(found.app_address)
-    except ValueError:
+    if not is_address(found.app_address):
         message = f"{found.app_address!r} is no address"
         yield Problem(me, Reason.INVALID, message, "Write for example 127.0.1.2", field)
     if found.app_address in found.addresses:
@@ -74,10 +77,9 @@ def _proxy_mode(q: Reader, me: ObjectRef, found: Instance) -> Iterator[Problem]:
             yield Problem(me, Reason.CONFLICTED, message, "Use another port", "spec.containers")
 
 
-def _unknown(q: Reader, me: ObjectRef, key: Key) -> Iterator[Problem]:
+def _unknown(me: ObjectRef, annotations: Labels) -> Iterator[Problem]:
     """Annotations of ours that there are none of. A misspelt one may cost the pod its sidecar."""
-    pod = q.get(PODS, key)
-    for name, _ in pod.annotations if pod else ():
+    for name, _ in annotations:
         if name in _KNOWN or name.startswith(EXCLUSIONS):  # these are looked at elsewhere
             continue
         prefix, _, word = name.partition("/")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from controlplane.api.problem import ObjectRef, Problem, Reason, Severity
 from controlplane.graph import Reader
+from controlplane.translate.addresses import is_address
 from controlplane.translate.endpoints import target_port
 from controlplane.translate.members import selected
 from controlplane.translate.redirect import GUARDED
@@ -59,3 +60,11 @@ def check_slice(q: Reader, key: Key) -> Iterator[Problem]:
         message = f"addresses of type {row.address_type} are not used"
         remedy = "Use IPv4 or IPv6, or a Service of type ExternalName"
         yield Problem(me, Reason.UNSUPPORTED_VALUE, message, remedy, "addressType")
+        return
+    version = int(row.address_type[-1])
+    for i, endpoint in enumerate(row.endpoints):
+        for j, address in enumerate(endpoint.addresses):
+            if not is_address(address, version):
+                message = f"{address!r} is no {row.address_type} address"
+                field = f"endpoints[{i}].addresses[{j}]"
+                yield Problem(me, Reason.INVALID, message, "Correct it", field)
