@@ -10,7 +10,7 @@ from controlplane.app.views import Simulated
 from controlplane.meshctl import names, options
 from controlplane.meshctl.client import call
 from controlplane.meshctl.output import Block, Output, Table, print_result, problem_lines
-from controlplane.meshctl.trouble import Exit
+from controlplane.meshctl.trouble import Exit, misused
 
 HELP = """Show route, split, policies, retries, faults and mTLS that a request would meet.
 
@@ -49,6 +49,8 @@ def run(
     output: options.Format = Output.TABLE,
 ) -> None:
     where, pod = names.pod_name(source, namespace)
+    if not destination.strip():
+        raise misused("DST is empty", "Write what the application would call, such as reviews:9080")
     body = {
         "namespace": where,
         "pod": pod,

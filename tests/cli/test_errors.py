@@ -55,6 +55,7 @@ def test_a_dead_servers_socket_is_no_server(meshctl: Meshctl, state: Path) -> No
         (("wait", "htproute/x"), "Perhaps httproute/x is meant"),
         (("wait", "svc/x", "--timeout", "soon"), "Write --timeout 30s"),
         (("simulate", "web.shop", "reviews", "-H", "x"), "'x' is no header"),
+        (("simulate", "web.shop", ""), "DST is empty"),
         (("traffic-shift", "set", "reviews", "a:1"), "'a:1' is no weight"),
         (("traffic-shift", "set", "reviews", "a=-1"), "'a=-1' is no weight"),
         (("traffic-shift", "set", "reviews", "a=1", "a=2"), "a has two weights"),
