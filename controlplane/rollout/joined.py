@@ -18,7 +18,7 @@ from xds.build.routes import host_fragment, join_first_contact, join_proxy_route
 from xds.ir.route import Match, Respond, Route, RouteTable, VirtualHost
 from xds.wire.resource import Resource
 
-CACHE = 512
+CACHE = 256
 CACHE_BYTES = 64 << 20
 """Most bytes of the joined configurations in a cache; one of 2,000 hosts has 2 MB."""
 
