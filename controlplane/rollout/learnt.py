@@ -45,6 +45,10 @@ class _Set:
     evicted: dict[Evicted, float] = field(default_factory=dict)
     dirty: bool = False
 
+    def text(self) -> bytes:
+        """Its file."""
+        return b"".join(lines(self.seen, self.done, self.evicted))
+
 
 class Learnt:
     """The learnt sets under ``directory`` (STATE/learnt). ``now`` is Unix time in seconds."""
@@ -71,8 +75,9 @@ class Learnt:
             return
         for path in sorted(self._directory.glob("*/*.jsonl")):
             owner = Owner(path.parent.name, path.name.removesuffix(".jsonl"))
-            found = _Set(dirty=True)
-            for entry, at in parse(path.read_text(errors="replace")):
+            found = _Set()
+            text = path.read_bytes()
+            for entry, at in parse(text.decode(errors="replace")):
                 if isinstance(entry, Reference):
                     found.seen[entry] = at
                 elif isinstance(entry, Done):
@@ -83,6 +88,8 @@ class Learnt:
                     found.evicted.pop(Evicted(*entry), None)
             self._sets[owner] = found
             self._prune(found)
+            # What is written already as it would be is not written again while a fleet starts.
+            found.dirty = found.dirty or text != found.text()
 
     def of(self, owner: Owner) -> tuple[Reference, ...]:
         """The set of a workload, sorted."""
@@ -164,7 +171,7 @@ class Learnt:
                 continue
             self._prune(found)
             found.dirty = False
-            text = b"".join(lines(found.seen, found.done, found.evicted))
+            text = found.text()
             self._writing = owner
             try:
                 await asyncio.to_thread(self._replace, self._path(owner), text)

@@ -50,6 +50,23 @@ def test_a_torn_line_loses_nothing_else(tmp_path: Path) -> None:
     assert again.of(WEB) == (LEDGER, REVIEWS)
 
 
+async def test_what_stands_there_already_is_not_written_again(tmp_path: Path) -> None:
+    """A fleet starts: its sets are read, and the disk is left alone."""
+    clock = Time()
+    learnt, _ = opened(tmp_path, clock)
+    learnt.learn(WEB, REVIEWS)
+    path = tmp_path / "shop" / "web.jsonl"
+    appended = path.read_bytes()
+    again, _ = opened(tmp_path, clock)
+    await again.compact()
+    assert path.read_bytes() != appended, "appends are gathered once"
+    written = path.stat().st_ino
+    third, _ = opened(tmp_path, clock)
+    await third.compact()
+    assert path.stat().st_ino == written
+    assert third.of(WEB) == (REVIEWS,)
+
+
 async def test_what_no_stream_held_for_a_week_is_dropped(tmp_path: Path) -> None:
     clock = Time()
     learnt, _ = opened(tmp_path, clock)
