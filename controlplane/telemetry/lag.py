@@ -20,7 +20,9 @@ INTERVAL: Final = 0.25
 LIMIT: Final = 0.02
 """Seconds of work after which streams have waited too long."""
 REPORTED: Final = 0.001
-"""Seconds of work in one turn that are worth a look; processor time is read as often."""
+"""Seconds of work in one turn that are worth a look."""
+READ: Final = 0.005
+"""Seconds between two looks at the processor time spent, which takes the kernel's help."""
 QUIET: Final = 10.0
 """Seconds between two warnings."""
 
@@ -46,10 +48,10 @@ class WatchedSelector(selectors.DefaultSelector):
             return super().select(timeout)
         took = monotonic() - self._since
         if took > REPORTED and self._since:
-            worked(took if took <= LIMIT else thread_time() - self._spent)
+            worked(took if took <= LIMIT else min(took, thread_time() - self._spent))
         found = super().select(timeout)
         self._since = since = monotonic()
-        if since - self._read > REPORTED:
+        if since - self._read > READ:
             self._read = since
             self._spent = thread_time()
         return found
