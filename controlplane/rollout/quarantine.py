@@ -98,7 +98,8 @@ class Quarantine:
 
     def dissents(self, stream: Hashable) -> bool:
         """Whether ``stream`` refuses anything that others accept."""
-        return any(each == stream for each, _ in self._rejected_by)
+        refusals = self._rejected_by
+        return bool(refusals) and any(each == stream for each, _ in refusals)
 
     @property
     def calm(self) -> bool:

@@ -144,13 +144,14 @@ class Verdicts:
         """Whether all is known that this ACK says: most ACKs come when others said the same."""
         if type_url == types.ROUTE or member.trials or self._quarantine.dissents(member):
             return False
-        holds, good_at, revision = member.holds, self._good_at, self._graph.revision
+        holds, good_at, revision = member.holds, self._good_at, self._graph.world.revision
         approves = self._quarantine.approves
         for name, version in resources:
             hold = holds.get((type_url, name))
             if hold is None:
                 continue  # nothing of the graph: a secret, or no longer wanted
-            if good_at.get(hold[1]) != revision or not approves(hold[1], version):
+            node = hold[1]
+            if good_at.get(node) != revision or not approves(node, version):
                 return False
         return True
 
