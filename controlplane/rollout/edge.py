@@ -72,6 +72,30 @@ class EdgeParts:
     monotonic: Callable[[], float]
 
 
+class _Told:
+    """What streams are to be told of some changes."""
+
+    def __init__(self) -> None:
+        self.moved: dict[Member, None] = {}
+        """Their workload changed."""
+        self.listed: dict[Member, None] = {}
+        """What they hold changed."""
+        self.joined: dict[Member, None] = {}
+        """Virtual hosts of their joined tables changed."""
+        self.offers: dict[Member, list[Callable[[Member], object]]] = {}
+        """Resources that they hold changed."""
+
+    def __bool__(self) -> bool:
+        return bool(self.moved or self.listed or self.joined)
+
+    def offer(self, members: Iterable[Member], give: Callable[[Member], object]) -> None:
+        for each in members:
+            self.offers.setdefault(each, []).append(give)
+
+    def members(self) -> Iterable[Member]:
+        return {**self.moved, **dict.fromkeys(self.offers), **self.listed, **self.joined}
+
+
 class Edge:
     """Implements `xds.serve.handler.Handler`."""
 
@@ -208,30 +232,46 @@ class Edge:
         self._signal.bump()
 
     def _batches(self, changes: Iterable[Change]) -> Iterator[Batch]:
-        """What is to be done, in order: for which streams at once, and what."""
-        reconcile: dict[Member, None] = {}
-        joined: dict[Member, None] = {}
+        """What is to be done, in order. Between two batches responses may leave, so whatever a
+        stream is told of these changes is in one: it never knows half of them."""
+        told = _Told()
+        offers: list[tuple[AnyNode, tuple[Member, ...]]] = []
         for change in changes:
             node = change.node
             streams: tuple[Member, ...] = tuple(change.streams)  # type: ignore[arg-type]
             if node.query is workload:
-                yield from (((each,), self._moved) for each in streams)
+                told.moved.update(dict.fromkeys(streams))
             elif node.query in LISTS:
-                reconcile.update(dict.fromkeys(streams))
+                told.listed.update(dict.fromkeys(streams))
             else:
                 self._verdicts.changed(node)
                 if node.query in FRAGMENTS:
-                    joined.update(dict.fromkeys(streams))
-                    continue
-                give = self._delivery.offering(node)
-                for start in range(0, len(streams), OFFERS):
-                    yield streams[start : start + OFFERS], give
-        act = partial(self._reconcile, lane=Lane.CONFIG)
-        yield from (((each,), act) for each in reconcile if each.workload is not None)
-        act = partial(self._delivery.join, lane=Lane.CONFIG)
-        for each in joined:
-            if each not in reconcile and each.workload is not None:
-                yield (each,), act
+                    told.joined.update(dict.fromkeys(streams))
+                else:
+                    offers.append((node, streams))
+        if len(offers) == 1 and not told:
+            # Endpoints of one service: the most frequent change of all.
+            node, streams = offers[0]
+            give = self._delivery.offering(node)
+            for start in range(0, len(streams), OFFERS):
+                yield streams[start : start + OFFERS], give
+            return
+        for node, streams in offers:
+            told.offer(streams, self._delivery.offering(node))
+        act = partial(self._tell, told)
+        yield from (((each,), act) for each in told.members())
+
+    def _tell(self, told: "_Told", member: Member) -> None:
+        if member in told.moved:
+            self._moved(member)
+        for give in told.offers.get(member, ()):
+            give(member)
+        if member.workload is None:
+            return
+        if member in told.listed:
+            self._reconcile(member, Lane.CONFIG)
+        elif member in told.joined:
+            self._delivery.join(member, Lane.CONFIG)
 
     def _each(self, members: Iterable[Member], act: Callable[[Member], object]) -> None:
         """Do something for streams: a defect that is met on one ends that stream alone."""
@@ -252,16 +292,15 @@ class Edge:
         self._catch_up()
 
     def _reoffers(self, nodes: Iterable[AnyNode]) -> Iterator[Batch]:
-        joined: dict[Member, None] = {}
+        told = _Told()
         for node in nodes:
             streams: tuple[Member, ...] = tuple(self._graph.streams(node))  # type: ignore[arg-type]
-            joined.update(dict.fromkeys(streams))
+            told.joined.update(dict.fromkeys(streams))
             if node.query not in FRAGMENTS:
-                act = partial(self._delivery.offer, node=node)
-                for start in range(0, len(streams), OFFERS):
-                    yield streams[start : start + OFFERS], act
-        join = partial(self._delivery.join, lane=Lane.CONFIG)
-        yield from (((each,), join) for each in joined if each.workload is not None)
+                # Its value is read when it is given: it may have changed meanwhile.
+                told.offer(streams, partial(self._delivery.offer, node=node))
+        act = partial(self._tell, told)
+        yield from (((each,), act) for each in told.members())
 
     def _catch_up(self) -> None:
         """Do what was put off, for some milliseconds."""

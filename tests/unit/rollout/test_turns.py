@@ -9,7 +9,7 @@ from controlplane.sources.manifests import load
 from controlplane.world.transaction import Put
 from tests.fakes.clock import ManualClock
 from tests.unit.rollout.mesh import BASE, Client, Mesh, service
-from tests.unit.rollout.test_replicas import SPLIT, replica
+from tests.unit.rollout.test_replicas import REDIRECT, SPLIT, replica
 from tests.unit.rollout.test_verdicts import refuse, route
 from xds import types
 
@@ -60,6 +60,34 @@ def test_a_change_reaches_a_fleet_in_steps_and_streams_may_come_and_go(mesh: Mes
         assert "h|shop|third|80" in each.held[types.CLUSTER]
         assert each.session.settled
     assert fleet[-1].session.pull() is None
+
+
+def test_between_two_steps_a_stream_knows_all_of_a_change_or_nothing(tmp_path: Path) -> None:
+    """A port becomes TCP: its listener changes with its routes, which alone would answer 500."""
+    pods = [replica(place, REDIRECT) for place in range(1, FLEET + 1)]
+    mesh = Mesh(tmp_path, BASE, service("reviews", "7"), *pods, clock=Slow())
+    fleet = [mesh.connect(f"client-{place}", routes=()) for place in range(1, FLEET + 1)]
+    seen: list[bytes] = []
+
+    def note(_kind: str, _name: str, body: bytes) -> str:
+        seen.append(body)
+        return ""
+
+    for each in fleet:
+        each.ask("240.0.0.7:80", capture="f")
+        each.refuses = note
+    tcp = service("reviews", "7").replace("appProtocol: http", "appProtocol: tcp")
+    steps = 0
+    for _ in mesh.edge.publishing(changes(mesh, tcp)):
+        steps += 1
+        for each in fleet:
+            each.drain()
+    assert steps > FLEET / 10
+    for each in fleet:
+        each.drain()
+        assert each.session.settled
+    assert len(seen) > FLEET
+    assert not [body for body in seen if b"leads nowhere" in body]
 
 
 def test_a_verdict_reaches_a_fleet_by_and_by(mesh: Mesh) -> None:
